@@ -1,0 +1,136 @@
+"""Every number the engine decides by, in one place: what it is and why it has this value.
+
+Seconds and metres unless the name says otherwise. A config file may override any of them (section ``[engine]``); the
+digest of the set is part of every journal and replay summary, so that two runs can be told apart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+
+class Vetting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What makes a report unusable (track/vet.py)."""
+
+    future_s: float = 60.0
+    """a fix dated later than its receipt by more than this has a wrong clock (R29; E050 of the GTFS-RT validator)"""
+    stale_s: float = 600.0
+    """a live fix older than this at its receipt says nothing about now"""
+    max_speed_mps: float = 45.0
+    """faster than any bus, with room for GPS noise over short intervals"""
+    jump_slack_m: float = 250.0
+    """a step this small is never a jump, whatever the interval"""
+    jump_escape: int = 3
+    """so many rejected fixes that agree with each other are the truth, and the last accepted one was the outlier"""
+    jump_memory_s: float = 600.0
+    """after so long without an accepted fix anything is believed"""
+    frozen_count: int = 4
+    """so many identical coordinates at speed mean that the receiver repeats itself"""
+    frozen_speed_mps: float = 3.0
+
+
+class Matching(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a fix finds its place on the shape of its trip (track/match.py)."""
+
+    max_offset_m: float = 60.0
+    """farther from the shape than this is not on it (TheTransitClock's default too)"""
+    back_slack_m: float = 50.0
+    """GPS noise may push a standing bus back by this much"""
+    max_speed_mps: float = 33.0
+    forward_slack_m: float = 100.0
+    sigma_m: float = 10.0
+    """one standard deviation of a fix across the shape"""
+    detour_scale_m: float = 150.0
+    """a step along the shape that differs this much from the straight-line step is e times less likely (beta of
+    Newson & Krumm 2009, wider for the sparse fixes of buses): keeps a bus on its own pass of a loop"""
+    pace_scale_s: float = 240.0
+    """a place that changes the schedule deviation by this much is e times less likely"""
+    first_pace_scale_s: float = 300.0
+    """the same where nothing is known of the bus yet"""
+    heading_weight: float = 2.0
+    heading_speed_mps: float = 2.0
+    """below this speed a heading is noise"""
+    relocate_misses: int = 3
+    """after so many fixes outside the window the whole shape is searched again"""
+    reset_s: float = 1200.0
+    """after a gap this long the last place does not bound the next"""
+    off_route_misses: int = 3
+
+
+class Visits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When a stop counts as reached (track/progress.py)."""
+
+    arrive_zone_m: float = 20.0
+    """the arrival is the crossing of the point this far before the stop: a dwell just before it is not driving"""
+    depart_zone_m: float = 50.0
+    """the first stop is left with the last fix within this distance of it"""
+    at_stop_m: float = 30.0
+    at_stop_speed_mps: float = 1.5
+
+
+class Assigning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which dated run a trip hint means (track/assign.py)."""
+
+    early_s: float = 3 * 3600.0
+    late_s: float = 4 * 3600.0
+    hold_s: float = 300.0
+    """a run stays with its bus for so long after that bus's last fix, whoever else claims it"""
+
+
+class Predicting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Schedule plus delay with layover recovery (predict/)."""
+
+    horizon_s: float = 3600.0
+    """predictions farther ahead than this are not published"""
+    min_dwell_s: float = 20.0
+    """of a scheduled dwell at a time point, what a late bus still needs"""
+    min_layover_s: float = 120.0
+    """of a scheduled layover, what a late bus still takes before the next trip"""
+    low_base_s: float = 20.0
+    low_share: float = 0.10
+    """p10 = p50 - base - share x horizon; buses are seldom much earlier than their running delay says"""
+    high_base_s: float = 30.0
+    high_share: float = 0.20
+    rider_share: float = 0.35
+    """the rider point lies this part of the way from p50 to p10: missing a bus costs about twice the wait"""
+    frozen_s: float = 180.0
+    """a position older than this no longer moves predictions: they are shown as frozen"""
+    lost_s: float = 600.0
+    """after so long without a fix the vehicle is lost and its predictions are withdrawn"""
+
+
+class Boards(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a stop shows (board.py)."""
+
+    horizon_s: float = 5400.0
+    max_departures: int = 20
+    max_late_s: float = 7200.0
+    max_early_s: float = 1800.0
+    hysteresis_s: float = 10.0
+    """predictions that moved less than this, in the same minute, make no new revision"""
+    ttl_s: float = 90.0
+    drop_after_s: float = 30.0
+    """a departure leaves the board this long after its time (busd.sign.v1 allows 60)"""
+    arriving_s: float = 30.0
+    grid_s: float = 5.0
+    """time alone changes boards only on this grid, so that departures of one moment share a tick"""
+    silent_s: float = 300.0
+    """no position from any bus for so long: boards say ``schedule``"""
+    degraded_s: float = 120.0
+    """the newest position of all is older than this: boards say ``degraded``"""
+
+
+class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    vetting: Vetting = Vetting()
+    matching: Matching = Matching()
+    visits: Visits = Visits()
+    assigning: Assigning = Assigning()
+    predicting: Predicting = Predicting()
+    boards: Boards = Boards()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over all values; equal digests mean equal behaviour."""
+        return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()
