@@ -1,0 +1,96 @@
+"""Growing struct-of-arrays tables, and their bytes for the snapshot.
+
+The engine's mutable numbers live in a few of these (law 2). A row is an index; rows are reused only by the table's
+owner. Two-dimensional columns share one width, for arrays that hold a value per stop of a pattern.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+Column = tuple[str, float]
+"""numpy dtype name and the value of a fresh row"""
+
+
+class Table:
+    """Columns named in COLUMNS (one value a row) and WIDE (``width`` values a row) become array attributes."""
+
+    COLUMNS: ClassVar[dict[str, Column]] = {}
+    WIDE: ClassVar[dict[str, Column]] = {}
+
+    def __init__(self, width: int = 0, capacity: int = 16) -> None:
+        self.width = width
+        self.size = 0
+        for name, (dtype, fill) in self.COLUMNS.items():
+            setattr(self, name, np.full(capacity, fill, dtype))
+        for name, (dtype, fill) in self.WIDE.items():
+            setattr(self, name, np.full((capacity, width), fill, dtype))
+        self._capacity = capacity
+
+    def add(self) -> int:
+        """A fresh row at the end; capacity doubles, so that adding stays cheap."""
+        if self.size == self._capacity:
+            self._capacity *= 2
+            for name, (_, fill) in (self.COLUMNS | self.WIDE).items():
+                old: npt.NDArray[Any] = getattr(self, name)
+                new = np.full((self._capacity, *old.shape[1:]), fill, old.dtype)
+                new[: len(old)] = old
+                setattr(self, name, new)
+        self.size += 1
+        return self.size - 1
+
+    def clear_row(self, row: int) -> None:
+        for name, (_, fill) in (self.COLUMNS | self.WIDE).items():
+            getattr(self, name)[row] = fill
+
+    def dump(self) -> dict[str, Any]:
+        names = [*self.COLUMNS, *self.WIDE]
+        return {"size": self.size, "width": self.width} | {n: getattr(self, n)[: self.size].copy() for n in names}
+
+    def load(self, state: dict[str, Any]) -> None:
+        self.width, self.size = int(state["width"]), int(state["size"])
+        self._capacity = max(16, self.size)
+        for name, (dtype, fill) in self.COLUMNS.items():
+            column = np.full(self._capacity, fill, dtype)
+            column[: self.size] = state[name]
+            setattr(self, name, column)
+        for name, (dtype, fill) in self.WIDE.items():
+            wide = np.full((self._capacity, self.width), fill, dtype)
+            wide[: self.size] = state[name]
+            setattr(self, name, wide)
+
+
+_ARRAY = 1  # msgpack extension type of an ndarray
+
+
+def _encode(value: object) -> object:
+    if isinstance(value, np.ndarray):
+        head = msgspec.msgpack.encode((value.dtype.str, value.shape))
+        return msgspec.msgpack.Ext(_ARRAY, len(head).to_bytes(2, "big") + head + np.ascontiguousarray(value).tobytes())
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"cannot keep {type(value).__name__} in a snapshot")
+
+
+def _decode(code: int, data: memoryview) -> object:
+    if code != _ARRAY:
+        raise ValueError(f"unknown extension {code} in a snapshot")
+    n = int.from_bytes(data[:2], "big")
+    dtype, shape = msgspec.msgpack.decode(data[2 : 2 + n])
+    return np.frombuffer(data[2 + n :], dtype).reshape(shape).copy()
+
+
+def pack_state(state: dict[str, Any]) -> bytes:
+    """Plain values, strings, lists, dicts and arrays -> bytes; exact, so that restored == kept."""
+    return msgspec.msgpack.encode(state, enc_hook=_encode)
+
+
+def unpack_state(data: bytes) -> dict[str, Any]:
+    state = msgspec.msgpack.decode(data, ext_hook=_decode)
+    if not isinstance(state, dict):
+        raise ValueError("a snapshot is a map")
+    return state

@@ -1,0 +1,71 @@
+"""What a step along the shape means: stops passed, the stop ahead, standing at a stop."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from busd.parameters import Visits
+from busd.track.fleet import Runs, Vehicles
+from busd.track.match import ShapeIndex
+from busd.types import StopVisit
+
+
+def observe_passages(
+    index: ShapeIndex,
+    runs: Runs,
+    slot: int,
+    from_m: float,
+    from_at: float,
+    to_m: float,
+    to_at: float,
+    vehicle_id: str,
+    service_date: str,
+    p: Visits,
+) -> list[StopVisit]:
+    """Stops passed between two fixes of one vehicle on one run, each at the time linear between them.
+
+    The bracket is the time between the fixes: the true instant lies inside it (up to GPS noise). The first stop is
+    left with the last fix within its zone, as nobody can see a bus start moving."""
+    network = index.network
+    first = int(network.pattern_stop_offset[runs.pattern[slot]])
+    target = index.target_m[first : first + int(runs.stops[slot])]
+    dated, bracket = runs.dated(slot, service_date), to_at - from_at
+    visits: list[StopVisit] = []
+    leave_m = float(target[0]) + p.depart_zone_m
+    if from_m <= leave_m < to_m:
+        runs.departed_at[slot, 0] = from_at
+        visits.append(StopVisit(dated, 0, vehicle_id, None, from_at, bracket))
+    begin = max(1, int(np.searchsorted(target, from_m, side="right")))
+    end = int(np.searchsorted(target, to_m, side="right"))
+    for pos in range(begin, end):
+        share = (float(target[pos]) - from_m) / (to_m - from_m)
+        arrived = from_at + share * bracket
+        runs.arrived_at[slot, pos] = arrived
+        visits.append(StopVisit(dated, pos, vehicle_id, arrived, None, bracket))
+    return visits
+
+
+def stop_ahead(index: ShapeIndex, runs: Runs, slot: int, distance_m: float, p: Visits) -> int:
+    """Position of the next stop; the count of stops behind the last. A bus in the zone of its first stop has it ahead."""
+    first = int(index.network.pattern_stop_offset[runs.pattern[slot]])
+    target = index.target_m[first : first + int(runs.stops[slot])]
+    if distance_m <= float(target[0]) + p.depart_zone_m:
+        return 0
+    return int(np.searchsorted(target, distance_m, side="right"))
+
+
+def stands_at(index: ShapeIndex, runs: Runs, vehicles: Vehicles, row: int, p: Visits) -> int:
+    """Position of the stop the vehicle stands at, -1 if it does not stand at one. Near its first stop a vehicle that
+    tells no speed stands: it waits for its departure."""
+    slot = int(vehicles.slot[row])
+    speed = float(vehicles.speed_mps[row])
+    waits = math.isnan(speed) and vehicles.next_pos[row] == 0
+    if slot < 0 or not (waits or speed <= p.at_stop_speed_mps):
+        return -1
+    first = int(index.network.pattern_stop_offset[runs.pattern[slot]])
+    stop_m = index.network.pattern_stop_m[first : first + int(runs.stops[slot])]
+    near = np.abs(stop_m - float(vehicles.distance_m[row]))
+    pos = int(near.argmin())
+    return pos if near[pos] <= p.at_stop_m else -1
