@@ -1,0 +1,266 @@
+"""Asks a GTFS-Realtime source again and again: conditional requests, limits, back-off, and only news are submitted.
+
+`Memory` is what has been seen of the source and decides everything; `Poller` moves the bytes.
+
+Waiting: ``interval_s`` after a good answer, ``min(300, interval_s x 2^failures)`` after failures, both stretched by up
+to 20 % of jitter, so that many pollers do not meet; a Retry-After of the server (up to 1 h) is obeyed. Real time counts
+for waiting, whatever the speed of the clock that dates positions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import random
+import socket
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import aiohttp
+import structlog
+
+from busd import metrics
+from busd.clock import Clock
+from busd.config import FeedConfig
+from busd.errors import FeedError, Reason
+from busd.feeds import Submit
+from busd.feeds.gtfsrt import Decoded, decode
+from busd.types import VehiclePosition
+
+log = structlog.get_logger(__name__)
+
+MAX_BACKOFF_S = 300.0
+MAX_RETRY_AFTER_S = 3600.0
+JITTER = 0.2
+STALE_S = 120.0
+"""a header older than this (or than five intervals) means that the producer stands still"""
+BACKWARDS_BELIEVED = 3
+"""so many messages in a row with an earlier header are a producer that set its clock back, not a slow twin server"""
+FUTURE_S = 60.0
+MAX_VEHICLES = 100_000
+
+
+def wait_s(interval_s: float, failures: int, jitter: float, retry_after_s: float = 0.0) -> float:
+    """Seconds until the next poll; ``jitter`` in [0, 1) comes from outside."""
+    base = interval_s if failures == 0 else max(interval_s, min(MAX_BACKOFF_S, interval_s * 2.0 ** min(failures, 20)))
+    return max(base, min(retry_after_s, MAX_RETRY_AFTER_S)) * (1.0 + JITTER * jitter)
+
+
+class Memory:
+    """What one source has said so far: validators, its header time, the newest fix of each vehicle."""
+
+    def __init__(self, name: str, interval_s: float) -> None:
+        self.name = name
+        self.stale_s = max(STALE_S, 5 * interval_s)
+        self.etag: str | None = None
+        self.modified: str | None = None
+        self.header_at: float | None = None
+        self.backwards = 0
+        self.stale = False
+        self._newest: dict[str, float] = {}
+
+    def request_headers(self) -> dict[str, str]:
+        headers = {}
+        if self.etag:
+            headers["If-None-Match"] = self.etag
+        if self.modified:
+            headers["If-Modified-Since"] = self.modified
+        return headers
+
+    def news(self, message: Decoded, now: float) -> list[VehiclePosition]:
+        """The positions that are newer than the last of their vehicle, by measured_at. A message whose header is
+        earlier than the last one's is left out as a whole, until it is clear that the producer's clock was set back."""
+        if not self._in_order(message):
+            metrics.REJECTED.labels(self.name, Reason.OUT_OF_ORDER.value).inc()
+            return []
+        self.note_age(now)
+        fresh = []
+        for position in sorted(message.positions, key=lambda p: p.measured_at):
+            if position.measured_at > self._newest.get(position.vehicle_id, float("-inf")):
+                fresh.append(position)
+                # a wrong clock must not shut the vehicle out until that time has come
+                if position.measured_at <= now + FUTURE_S:
+                    self._newest[position.vehicle_id] = position.measured_at
+        if len(self._newest) > MAX_VEHICLES:
+            keep = sorted(self._newest.items(), key=lambda item: item[1])[-MAX_VEHICLES // 2 :]
+            self._newest = dict(keep)
+        return fresh
+
+    def note_age(self, now: float) -> None:
+        """Says once when the source goes stale and once when it moves again."""
+        if self.header_at is None:
+            return
+        age = now - self.header_at
+        metrics.FEED_AGE.labels(self.name).set(age)
+        if (age > self.stale_s) != self.stale:
+            self.stale = not self.stale
+            (log.warning if self.stale else log.info)(
+                "feed is stale" if self.stale else "feed is fresh again", feed=self.name, age_s=round(age)
+            )
+
+    def _in_order(self, message: Decoded) -> bool:
+        if message.header_at is None:
+            return True
+        if self.header_at is not None and message.header_at < self.header_at:
+            self.backwards += 1
+            if self.backwards < BACKWARDS_BELIEVED:
+                return False
+            log.warning("feed's clock went back", feed=self.name, by_s=self.header_at - message.header_at)
+            self._newest.clear()
+        self.backwards = 0
+        self.header_at = message.header_at
+        return True
+
+
+class Poller:
+    """One source of the configuration. `run` until cancelled; `poll_once` is one request."""
+
+    def __init__(
+        self,
+        config: FeedConfig,
+        submit: Submit,
+        clock: Clock,
+        *,
+        jitter: Callable[[], float] = random.random,
+        sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
+    ) -> None:
+        self.config = config
+        self.memory = Memory(config.name, config.interval_s)
+        self.failures = 0
+        self._submit = submit
+        self._clock = clock
+        self._jitter = jitter
+        self._sleep = sleep
+        self._retry_after_s = 0.0
+        self._session: aiohttp.ClientSession | None = None
+
+    async def run(self) -> None:
+        """Polls for ever; nothing that the source does ends it."""
+        try:
+            while True:
+                await self.poll_once()
+                await self._sleep(wait_s(self.config.interval_s, self.failures, self._jitter(), self._retry_after_s))
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def poll_once(self) -> int:
+        """One request. The number of positions submitted; 0 on any failure, which is counted and logged."""
+        name = self.config.name
+        started = self._clock.monotonic()
+        self._retry_after_s = 0.0
+        try:
+            message = await self._ask()
+        except (FeedError, aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            self._failed(error)
+            return 0
+        finally:
+            metrics.FEED_SECONDS.labels(name).observe(self._clock.monotonic() - started)
+        if self.failures:
+            log.info("feed is back", feed=name, failures=self.failures)
+        self.failures = 0
+        metrics.FEED_UP.labels(name).set(1)
+        metrics.FEED_POLLS.labels(name, "unchanged" if message is None else "ok").inc()
+        if message is None:
+            self._unchanged()
+            return 0
+        for reject in message.rejects:
+            metrics.REJECTED.labels(reject.source, str(reject.reason)).inc()
+        fresh = self.memory.news(message, self._clock.now())
+        if fresh:
+            self._submit(fresh, False)
+        return len(fresh)
+
+    async def _ask(self) -> Decoded | None:
+        """The next message; None if the source says that nothing changed. The validators are kept only for a message
+        that came whole and could be read, so that a broken one is asked for again."""
+        if self.config.url.startswith("file:"):
+            return self._decode(await asyncio.get_running_loop().run_in_executor(None, self._read_file))
+        if self._session is None:
+            self._session = self._open_session()
+        headers = {"Accept": "application/x-protobuf, application/octet-stream, */*;q=0.5"}
+        headers |= self.config.headers | self.memory.request_headers()
+        # a redirect could carry the operator's own headers (an API key) to somebody else
+        follow = not self.config.headers
+        async with self._session.get(
+            self.config.url, headers=headers, allow_redirects=follow, max_redirects=3
+        ) as response:
+            if response.status == 304:
+                return None
+            if response.status != 200:
+                self._retry_after_s = _retry_after(response.headers.get("Retry-After", ""))
+                raise FeedError(f"{self.config.name}: status {response.status}")
+            message = self._decode(await self._read(response))
+            self.memory.etag = response.headers.get("ETag")
+            self.memory.modified = response.headers.get("Last-Modified")
+            return message
+
+    def _decode(self, body: bytes) -> Decoded:
+        return decode(
+            body,
+            source=self.config.name,
+            received_at=self._clock.now(),
+            datum=self.config.datum,
+            max_bytes=self.config.max_bytes,
+        )
+
+    def _unchanged(self) -> None:
+        self.memory.note_age(self._clock.now())
+
+    def _failed(self, error: Exception) -> None:
+        name = self.config.name
+        self.failures += 1
+        metrics.FEED_UP.labels(name).set(0)
+        metrics.FEED_POLLS.labels(name, "error").inc()
+        self._unchanged()
+        # the text of an aiohttp error may hold the URL, and with it an API key
+        why = str(error) if isinstance(error, FeedError) else type(error).__name__
+        log.warning("feed could not be read", feed=name, why=why, failures=self.failures)
+
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+        limit = self.config.max_bytes
+        body = bytearray()
+        async for chunk in response.content.iter_chunked(65_536):
+            body += chunk
+            if len(body) > limit:
+                raise FeedError(f"{self.config.name}: the answer is larger than {limit} bytes")
+        return bytes(body)
+
+    def _read_file(self) -> bytes:
+        path = Path(unquote(urlsplit(self.config.url).path))
+        with path.open("rb") as file:
+            return file.read(self.config.max_bytes + 1)
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        private = self.config.allow_private
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=2, socket_factory=None if private else public_socket),
+            timeout=aiohttp.ClientTimeout(total=self.config.timeout_s),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": "busd"},
+        )
+
+
+def public_socket(address: tuple[int, int, int, str, tuple[Any, ...]]) -> socket.socket:
+    """A socket for an address of the public Internet; `PermissionError` for any other. Asked for each connection, so
+    redirects and names that lead inside are refused too."""
+    family, kind, protocol, _, where = address
+    if not ipaddress.ip_address(str(where[0]).partition("%")[0]).is_global:
+        raise PermissionError("the URL leads to a private address; set allow_private = true to let it")
+    return socket.socket(family, kind, protocol)
+
+
+def _retry_after(text: str) -> float:
+    """Seconds of a Retry-After header; the form with a date is rare and counts as none."""
+    return float(text) if text.strip().isdecimal() else 0.0
+
+
+def pollers(configs: Iterable[FeedConfig], submit: Submit, clock: Clock) -> list[Poller]:
+    """A poller for every polled source of the configuration."""
+    return [Poller(config, submit, clock) for config in configs]

@@ -1,0 +1,295 @@
+"""Devices and tokens: which terminal is in which bus, and what proves that a device is the one it says it is.
+
+Everything lives in memory; SQLite (WAL) keeps it over a restart. Nobody waits for the disk: changes are collected and
+written behind in one transaction (`take_changes` on the loop, `write_changes` in any thread), so five thousand terminals
+that register at once cost one transaction. A crash may lose the last second of registrations; such a terminal is told
+that its code is wrong and registers again, as the protocol has it.
+
+Codes and tokens are long random strings, so one SHA-256 is enough to store them; they are compared in constant time.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import hmac
+import io
+import re
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+
+MAX_DEVICES = 100_000
+"""Enrolled at most: whoever floods the open door with made-up phones fills a table, not the memory."""
+
+_PHONE = re.compile(r"[0-9a-f]{1,20}")
+_NOBODY = b"\0" * 32
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS device (
+    phone TEXT PRIMARY KEY, vehicle_id TEXT, plate TEXT NOT NULL, terminal_id TEXT NOT NULL, code_hash BLOB NOT NULL,
+    listed INTEGER NOT NULL, first_seen_at REAL, last_seen_at REAL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS token (
+    kind TEXT NOT NULL, owner TEXT NOT NULL, hash BLOB NOT NULL, PRIMARY KEY (kind, owner)
+) WITHOUT ROWID;
+"""
+
+
+class Device(msgspec.Struct, gc=False):
+    """A terminal. Changed only through the registry, except for what is known of this run alone."""
+
+    phone: str
+    """hex digits without leading zeros: the identity"""
+    vehicle_id: str | None = None
+    """the bus, where an operator has said so"""
+    plate: str = ""
+    """what the terminal said at its registration"""
+    terminal_id: str = ""
+    """maker's number of the terminal, from its registration"""
+    code_hash: bytes = b""
+    """SHA-256 of the authentication code; empty = has none"""
+    listed: bool = False
+    """an operator has entered this phone"""
+    first_seen_at: float | None = None
+    last_seen_at: float | None = None
+
+    # of this run, never stored
+    live_at: float = float("-inf")
+    """the newest fix that was passed on as the live one"""
+    recent: tuple[int, ...] = ()
+    """hashes of the latest reports, oldest first: a resent one is acknowledged again but stored once"""
+    has_doors: bool = False
+    """a door bit has been seen: until then a closed door may be one that is not wired"""
+    clock_skew_s: float = 0.0
+    """what its clock is wrong by, when that is a plain number of hours"""
+
+    @property
+    def name(self) -> str:
+        """The vehicle id of its positions: an operator's word, else the plate, else the phone."""
+        return self.vehicle_id or self.plate or self.phone
+
+
+Row = tuple[str, str | None, str, str, bytes, int, float | None, float | None]
+Token = tuple[str, str, bytes | None]
+"""(kind, owner, hash); hash None = gone"""
+
+
+class Changes(msgspec.Struct):
+    """Rows to write; a snapshot, so that another thread may write it."""
+
+    devices: list[Row]
+    tokens: list[Token]
+
+
+class ImportReport(msgspec.Struct):
+    """What became of a table of devices; ``problems`` are (line, what is wrong with it)."""
+
+    added: int = 0
+    changed: int = 0
+    problems: list[tuple[int, str]] = msgspec.field(default_factory=list)
+
+
+class DeviceRegistry:
+    """All devices and tokens of one installation. ``path`` None keeps them in memory only.
+
+    Methods never touch the disk, except `write_changes`, `flush` and `close`. Phones are taken in any writing:
+    upper case, with leading zeros."""
+
+    def __init__(self, path: Path | None = None, max_devices: int = MAX_DEVICES) -> None:
+        self._devices: dict[str, Device] = {}
+        self._tokens: dict[tuple[str, str], bytes] = {}
+        self._changed: set[str] = set()
+        self._changed_tokens: set[tuple[str, str]] = set()
+        self._max_devices = max_devices
+        self._lock = threading.Lock()
+        self._db: sqlite3.Connection | None = None
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(path, check_same_thread=False)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.executescript(_SCHEMA)
+            for phone, vehicle_id, plate, terminal_id, code_hash, listed, first, last in self._db.execute(
+                "SELECT * FROM device"
+            ):
+                self._devices[phone] = Device(
+                    phone, vehicle_id, plate, terminal_id, code_hash, bool(listed), first, last
+                )
+            for kind, owner, stored in self._db.execute("SELECT kind, owner, hash FROM token"):
+                self._tokens[kind, owner] = stored
+
+    # ---- terminals ---------------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self._devices)
+
+    def devices(self) -> Iterator[Device]:
+        return iter(self._devices.values())
+
+    def find_device(self, phone: str) -> Device | None:
+        return self._devices.get(normal_phone(phone))
+
+    def enrol(self, phone: str, code: bytes, at: float, plate: str = "", terminal_id: str = "") -> Device | None:
+        """The terminal has this code from now on and no other; None if the registry is full."""
+        phone = normal_phone(phone)
+        device = self._devices.get(phone)
+        if device is None:
+            if len(self._devices) >= self._max_devices:
+                return None
+            device = self._devices[phone] = Device(phone, first_seen_at=at)
+        device.code_hash = digest(code)
+        device.plate = plate or device.plate
+        device.terminal_id = terminal_id or device.terminal_id
+        device.first_seen_at = at if device.first_seen_at is None else device.first_seen_at
+        device.last_seen_at = at
+        self._changed.add(phone)
+        return device
+
+    def check_code(self, phone: str, code: bytes) -> Device | None:
+        """The device if this is its code. Takes as long for an unknown phone as for a wrong code."""
+        device = self._devices.get(normal_phone(phone))
+        known = device.code_hash if device is not None and device.code_hash else _NOBODY
+        return device if hmac.compare_digest(digest(code), known) else None
+
+    def forget_code(self, phone: str) -> None:
+        device = self._devices.get(normal_phone(phone))
+        if device is not None:
+            device.code_hash = b""
+            self._changed.add(device.phone)
+
+    def seen(self, device: Device, at: float) -> None:
+        """Remembers when a terminal came or went; not for every frame."""
+        device.last_seen_at = at
+        self._changed.add(device.phone)
+
+    def list_device(self, phone: str, vehicle_id: str | None = None, plate: str = "") -> bool:
+        """An operator's entry; true if the phone was not listed before. ValueError for what is no phone."""
+        if not _PHONE.fullmatch(phone.strip().lower()):
+            raise ValueError(f"{phone[:40]!r} is no phone: 1 to 20 digits")
+        phone = normal_phone(phone)
+        device = self._devices.get(phone)
+        if device is None:
+            device = self._devices[phone] = Device(phone)
+        new = not device.listed
+        device.listed = True
+        device.vehicle_id = vehicle_id or device.vehicle_id
+        device.plate = plate or device.plate
+        self._changed.add(phone)
+        return new
+
+    def list_devices(self, terminals: Mapping[str, str]) -> None:
+        """Phone -> vehicle id, as a configuration has them."""
+        for phone, vehicle_id in terminals.items():
+            self.list_device(phone, vehicle_id)
+
+    def import_csv(self, text: str) -> ImportReport:
+        """Columns ``phone``, then ``vehicle_id`` and ``plate`` if there are any; a bad line does not cost the others."""
+        report = ImportReport()
+        reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")), restval="")
+        fields = [(name or "").strip().lower() for name in reader.fieldnames or ()]
+        if "phone" not in fields:
+            report.problems.append((1, "there is no column 'phone'"))
+            return report
+        reader.fieldnames = fields
+        for record in reader:
+            try:
+                new = self.list_device(
+                    *(str(record.get(key) or "").strip() for key in ("phone", "vehicle_id", "plate"))
+                )
+            except ValueError as error:
+                report.problems.append((reader.line_num, str(error)))
+                continue
+            report.added += new
+            report.changed += not new
+        return report
+
+    # ---- tokens of signs and whatever else shows one ------------------------------------------------------------------
+
+    def set_token(self, kind: str, owner: str, token: str) -> None:
+        """``kind`` e.g. ``sign``; owner ``*`` stands for all of the kind."""
+        self._tokens[kind, owner] = digest(token.encode())
+        self._changed_tokens.add((kind, owner))
+
+    def remove_token(self, kind: str, owner: str) -> None:
+        self._tokens.pop((kind, owner), None)
+        self._changed_tokens.add((kind, owner))
+
+    def check_token(self, kind: str, owner: str, token: str) -> bool:
+        """Own token first, then that of ``*``; constant time."""
+        shown = digest(token.encode("utf-8", "replace"))
+        own = hmac.compare_digest(shown, self._tokens.get((kind, owner), _NOBODY))
+        common = hmac.compare_digest(shown, self._tokens.get((kind, "*"), _NOBODY))
+        return own or (common and (kind, owner) not in self._tokens)
+
+    # ---- disk --------------------------------------------------------------------------------------------------------
+
+    def take_changes(self) -> Changes | None:
+        """What is to be written, once; None if nothing is."""
+        if not (self._changed or self._changed_tokens):
+            return None
+        changes = Changes(
+            [_row(self._devices[phone]) for phone in self._changed],
+            [(*key, self._tokens.get(key)) for key in self._changed_tokens],
+        )
+        self._changed.clear()
+        self._changed_tokens.clear()
+        return changes
+
+    def write_changes(self, changes: Changes) -> None:
+        """One transaction, in the calling thread. sqlite3.Error leaves the table as it was: give the changes back."""
+        if self._db is None:
+            return
+        with self._lock, self._db:
+            self._db.executemany("INSERT OR REPLACE INTO device VALUES (?, ?, ?, ?, ?, ?, ?, ?)", changes.devices)
+            self._db.executemany(
+                "INSERT OR REPLACE INTO token VALUES (?, ?, ?)", [token for token in changes.tokens if token[2]]
+            )
+            self._db.executemany(
+                "DELETE FROM token WHERE kind = ? AND owner = ?",
+                [token[:2] for token in changes.tokens if not token[2]],
+            )
+
+    def give_back(self, changes: Changes) -> None:
+        """After a write that failed: they are changes again."""
+        self._changed.update(row[0] for row in changes.devices)
+        self._changed_tokens.update((token[0], token[1]) for token in changes.tokens)
+
+    def flush(self) -> None:
+        """Writes what has changed, now and here."""
+        changes = self.take_changes()
+        if changes is not None:
+            self.write_changes(changes)
+
+    def close(self) -> None:
+        """Writes and closes; the registry must not be used afterwards."""
+        self.flush()
+        if self._db is not None:
+            with self._lock:
+                self._db.close()
+            self._db = None
+
+
+def normal_phone(phone: str) -> str:
+    """One writing for one terminal: lower case, no leading zeros."""
+    return phone.strip().lower().lstrip("0") or "0"
+
+
+def digest(secret: bytes) -> bytes:
+    """How a code or token is stored."""
+    return hashlib.sha256(secret).digest()
+
+
+def _row(device: Device) -> Row:
+    return (
+        device.phone,
+        device.vehicle_id,
+        device.plate,
+        device.terminal_id,
+        device.code_hash,
+        int(device.listed),
+        device.first_seen_at,
+        device.last_seen_at,
+    )
