@@ -1,0 +1,37 @@
+"""What the rider web needs from the rest of the process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from busd.bus import BoardBus
+from busd.clock import Clock
+from busd.signs.frames import FrameCache
+from busd.types import Progress
+
+
+@dataclass(frozen=True)
+class WebServices:
+    """The rooms behind the web, handed in by whoever wires the process (daemon, demo, a test).
+
+    Nothing here is changed by the web; every call comes from the event loop's thread.
+    """
+
+    bus: BoardBus
+    """boards and the network they speak of; ``bus.network`` may be replaced at any time (timetable reload)"""
+    frames: FrameCache
+    """encoded boards; the same object that the sign server uses, so that a board is encoded once for all doors"""
+    clock: Clock
+    vehicles: Callable[[], Sequence[Progress]] = list
+    """latest `Progress` of every live vehicle; called at most once a second for all riders together"""
+    health: Callable[[], Mapping[str, Any]] = field(default=lambda: {"ok": True})
+    """the JSON of /healthz; ``ok`` decides between 200 and 503. Expected besides: ``position_age_s`` (newest fix, s, or
+    None), ``boards`` (count), ``uptime_s``"""
+    simulated: bool = False
+    """the buses are not real; the page says so"""
+    speed: float = 1.0
+    """how many seconds of service time pass in one real second (`ScaledClock`); 1 for a real city"""
+    tick_s: float = 1.0
+    """real seconds between two rounds of the rider websocket; a board or a bus is sent at most once a round"""
