@@ -62,3 +62,4 @@ class Reason(StrEnum):
     MALFORMED = "malformed"
     UNAUTHENTICATED = "unauthenticated"
     OVERLOAD = "overload"
+    QUARANTINED = "quarantined"

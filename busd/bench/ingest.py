@@ -2,6 +2,9 @@
 
 The floor is a bare `asyncio.BufferedProtocol` in the same run, on the same loop and driven by the same bytes: it splits
 the stream at the flags and answers every frame with a ready-made acknowledgement. It checks, decodes and decides nothing.
+
+Reports are fresh and a second apart, as those of a driving bus; ``late`` ones are stored reports sent a quarter of an
+hour later.
 """
 
 from __future__ import annotations
@@ -28,23 +31,27 @@ from busd.registry import DeviceRegistry
 from busd.types import VehiclePosition
 
 PHONE = 13_900_000_000
+FRESH_S = 40
+"""Reports of one terminal in one measurement: so many seconds around now are fresh to the gateway."""
+LATE_S = 900.0
 
 
-def run(links: int = 200, rounds: int = 30, idle: int = 1500, repeats: int = 3) -> dict[str, Any]:
+def run(links: int = 200, idle: int = 1500, repeats: int = 5) -> dict[str, Any]:
     """Positions of ``links`` terminals; microseconds of server CPU (user and system) per frame, medians of ``repeats``."""
     idle = min(idle, max(100, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 200))
     out: dict[str, Any] = {"bench": "ingest", "loop": _loop_name(), "links": links}
-    floors: dict[int, list[float]] = {1: [], 10: []}
-    ours: dict[int, list[float]] = {1: [], 10: []}
+    floors: dict[str, list[float]] = {name: [] for name, _, _ in _LOADS}
+    ours: dict[str, list[float]] = {name: [] for name, _, _ in _LOADS}
     for _ in range(repeats):
-        for serve, figures in ((_serve_bare, floors), (_serve_gateway, ours)):
-            with _Child(serve) as child, closing(_Driver(child.port, links, serve is _serve_gateway)) as driver:
-                for per_read, found in figures.items():
-                    found.append(_measure(child, driver, max(1, rounds * 3 // per_read), per_read))
-    for per_read, name in ((1, "one_frame_per_read"), (10, "ten_frames_per_read")):
-        mine, floor = statistics.median(ours[per_read]), statistics.median(floors[per_read])
+        for name, per_read, late_s in _LOADS:
+            for serve, figures in ((_serve_bare, floors), (_serve_gateway, ours)):
+                with _Child(serve) as child, closing(_Driver(child.port, links, serve is _serve_gateway)) as driver:
+                    figures[name].append(_measure(child, driver, per_read, late_s))
+    for name, _, _ in _LOADS:
+        mine, floor = statistics.median(ours[name]), statistics.median(floors[name])
         out[name] = {
             "cpu_us_per_frame": round(mine, 2),
+            "frames_per_core_second": round(1e6 / mine),
             "floor_cpu_us_per_frame": round(floor, 2),
             "ratio_to_floor": round(mine / floor, 2),
         }
@@ -52,6 +59,14 @@ def run(links: int = 200, rounds: int = 30, idle: int = 1500, repeats: int = 3) 
     out["bytes_per_idle_terminal"] = round(_idle_bytes(_serve_gateway, idle))
     out["floor_bytes_per_connection"] = round(_idle_bytes(_serve_bare, idle))
     return out
+
+
+_LOADS = (
+    ("one_frame_per_read", 1, 0.0),
+    ("ten_frames_per_read", 10, 0.0),
+    ("ten_late_frames_per_read", 10, LATE_S),
+)
+"""name, frames in one write, age of the reports"""
 
 
 # ---- the driver ------------------------------------------------------------------------------------------------------
@@ -85,7 +100,9 @@ class _Driver:
         out, serial = [], 2
         for k in range(rounds):
             bodies = [
-                encode_location(36.0 + k / 1e4, 103.8 + i / 1e4, 8.0, 90.0, 1520.0, start + k, _ITEMS, odometer_m=1e6)
+                encode_location(
+                    36.0 + k / 1e4, 103.8 + i / 1e4, 8.0, 90.0, 1520.0, start + k * per_read + i, _ITEMS, odometer_m=1e6
+                )
                 for i in range(per_read)
             ]
             out.append(
@@ -117,12 +134,13 @@ class _Driver:
 _ITEMS = ((0x03, b"\x00\x50"), (0x25, bytes(4)), (0x30, b"\x1c"), (0x31, b"\x11"))
 
 
-def _measure(child: _Child, driver: _Driver, rounds: int, per_read: int) -> float:
-    """Server CPU, microseconds per frame, over ``rounds`` after two of warming up."""
-    frames = driver.frames(rounds + 2, per_read, SystemClock().now() - rounds)
-    driver.play(frames[:2], per_read)
+def _measure(child: _Child, driver: _Driver, per_read: int, late_s: float) -> float:
+    """Server CPU, microseconds per frame; the first reports warm up and do not count."""
+    rounds, warming = FRESH_S // per_read, max(1, 5 // per_read)
+    frames = driver.frames(rounds + warming, per_read, SystemClock().now() - FRESH_S / 2 - late_s)
+    driver.play(frames[:warming], per_read)
     before = child.ask()[0]
-    driver.play(frames[2:], per_read)
+    driver.play(frames[warming:], per_read)
     return (child.ask()[0] - before) / (rounds * len(driver.sockets) * per_read) * 1e6
 
 

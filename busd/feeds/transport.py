@@ -1,7 +1,8 @@
 """The port the terminals call: moves bytes between sockets and `Session`s, and keeps everything bounded.
 
-Order of one read: bytes -> session -> positions submitted (the journal has them) -> all acknowledgements in one write.
-If `submit` raises, nothing of that read is acknowledged and the connection is dropped; the terminal sends it again.
+Order: bytes -> session -> positions submitted (the journal has them) -> acknowledgements, one write a connection; for all
+reads of one turn of the loop together (jt808_batch.py). If `submit` raises, nothing of these reads is acknowledged and
+the connections are dropped; the terminals send it again.
 
 Reads go through one buffer that all connections share (`asyncio.BufferedProtocol`): plain protocols allocate up to
 256 KiB for every read, and trimming that costs more than reading. Timers are shared too: one sweep looks after all
@@ -23,26 +24,37 @@ import structlog
 from busd import metrics
 from busd.clock import Clock
 from busd.config import Jt808Config
+from busd.errors import FeedError, Reason
 from busd.feeds import Submit
-from busd.feeds.jt808.events import Authenticated, Deregistered, Event, PositionReported, Refused
+from busd.feeds.jt808.commands import Command, CommandResult
+from busd.feeds.jt808.conflicts import RIVAL_S, Conflict, ConflictWatch
+from busd.feeds.jt808.events import (
+    Authenticated,
+    CommandAnswered,
+    Deregistered,
+    Event,
+    PositionReported,
+    Refused,
+)
 from busd.feeds.jt808.message import MessageId
-from busd.feeds.jt808.session import ACKNOWLEDGED_ONLY, Session, Tally
-from busd.registry import Device, DeviceRegistry
+from busd.feeds.jt808.session import ACKNOWLEDGED_ONLY
+from busd.feeds.jt808.shared import Shared
+from busd.feeds.jt808_batch import Batch
+from busd.feeds.jt808_link import Link
+from busd.registry import Device, DeviceRegistry, normal_phone
 from busd.types import Rejected, VehiclePosition
 
 log = structlog.get_logger(__name__)
 
 READ_BYTES = 65536
-WRITE_BUFFER_BYTES = 16384
-"""Answers waiting for a peer that does not read; beyond this its own requests are not read either."""
 BACKLOG = 1024
 SWEEP_S = 1.0
+COMMAND_S = 20.0
+"""A terminal has this long to answer a command."""
 BURST_S = 10.0
 """A catch-up may take this many seconds' worth of ``max_messages_per_s`` at once; then reading pauses, nothing is lost."""
 PENDING_GRACE_S = 5.0
 """Where an address has too many unauthenticated connections, the oldest gives way if it has had this long."""
-ACK_SAMPLE = 16
-"""Every so many reads are timed."""
 
 _KNOWN_IDS = ACKNOWLEDGED_ONLY | set(MessageId)
 
@@ -56,6 +68,19 @@ class ConnectedTerminal(msgspec.Struct, frozen=True):
     standard: int
     connected_at: float
     silent_s: float
+    frames: int = 0
+    """good ones of this connection"""
+    last_fix_at: float | None = None
+    """measured_at of the latest live position of this connection"""
+    rejects: dict[str, int] = {}
+    """reason -> reports of this connection that were not used"""
+    ack_s: float | None = None
+    """mean of sampled times from read to acknowledgement"""
+    ack_max_s: float = 0.0
+    clock_offset_s: float | None = None
+    """what is added to the terminal's times; None = its clock is right, or its offset not known"""
+    driver: str = ""
+    is_quarantined: bool = False
 
 
 class Jt808Server:
@@ -72,14 +97,18 @@ class Jt808Server:
         self.config = config
         self.clock = clock
         self.registry = registry
-        self.tally = Tally()
+        self.now, self.monotonic = clock.now, clock.monotonic
+        self.shared = Shared()
+        self.watch = ConflictWatch(config.duplicate_policy == "quarantine", config.duplicate_quiet_s)
+        self.tally = self.shared.tally
         self.view = memoryview(bytearray(READ_BYTES))
         self.make_code = make_code
         self.burst = config.max_messages_per_s * BURST_S
-        self._submit = submit
-        self._links: set[_Link] = set()
-        self._pending: dict[str, dict[_Link, None]] = {}
-        self._by_phone: dict[str, _Link] = {}
+        self.submit = submit
+        self.batch = Batch(self)
+        self._links: set[Link] = set()
+        self._pending: dict[str, dict[Link, None]] = {}
+        self._by_phone: dict[str, Link] = {}
         self._server: asyncio.Server | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._writer: asyncio.Task[None] | None = None
@@ -94,7 +123,7 @@ class Jt808Server:
         """Listens; OSError if the address cannot be had."""
         self.registry.list_devices(self.config.terminals)
         self._server = await asyncio.get_running_loop().create_server(
-            lambda: _Link(self), self.config.host, self.config.port, backlog=BACKLOG, reuse_address=True
+            lambda: Link(self), self.config.host, self.config.port, backlog=BACKLOG, reuse_address=True
         )
         self._schedule()
         log.info("jt808 listening", host=self.config.host, port=self.port, mode=self.config.mode)
@@ -107,18 +136,45 @@ class Jt808Server:
 
     def connected(self) -> list[ConnectedTerminal]:
         """Every terminal that is connected now, once, by phone."""
-        now = self.clock.monotonic()
-        return [
-            ConnectedTerminal(
-                phone,
-                link.session.device.name if link.session.device else phone,
-                link.address,
-                link.standard,
-                link.connected_at,
-                now - link.heard_at,
-            )
-            for phone, link in sorted(self._by_phone.items())
-        ]
+        return [self._describe(phone, link) for phone, link in sorted(self._by_phone.items())]
+
+    def _describe(self, phone: str, link: Link) -> ConnectedTerminal:
+        device, last, now = link.session.device, link.last, self.clock.now()
+        return ConnectedTerminal(
+            phone,
+            device.name if device else phone,
+            link.address,
+            link.standard,
+            link.connected_at,
+            self.clock.monotonic() - link.heard_at,
+            link.session.good_frames,
+            None if last is None else last.measured_at,
+            dict(link.rejects or {}),
+            link.ack_s,
+            link.ack_max_s,
+            self.shared.clocks.corrected((self.config.name, phone), 0.0, now),
+            device.driver if device else "",
+            self.watch.holds(phone, now),
+        )
+
+    def conflicts(self) -> list[Conflict]:
+        """Phones that two terminals seem to have (see jt808/conflicts.py), until quiet or released."""
+        return self.watch.conflicts(self.clock.now())
+
+    def release(self, phone: str) -> bool:
+        """An operator's word that the phone is one terminal; its positions are used again. False: no such conflict."""
+        released = self.watch.release(normal_phone(phone))
+        if released:
+            log.info("jt808_conflict_released", phone=normal_phone(phone))
+        return released
+
+    async def send_command(self, phone: str, command: Command, timeout_s: float = COMMAND_S) -> CommandResult:
+        """Sends a command to a connected terminal and waits for its answer. FeedError: it is not connected, or the
+        connection ended before; TimeoutError: no answer; ValueError: a command that cannot be encoded."""
+        link = self._by_phone.get(normal_phone(phone))
+        if link is None:
+            raise FeedError(f"terminal {normal_phone(phone)} is not connected")
+        return await asyncio.wait_for(link.send_command(command), timeout_s)
 
     def pending(self, address: str) -> int:
         """Connections of an address that have not authenticated yet."""
@@ -127,6 +183,7 @@ class Jt808Server:
     async def close(self) -> None:
         """Stops listening, lets waiting answers out, closes every connection and writes the registry."""
         self._closed = True
+        self.batch.run()
         if self._server is not None:
             self._server.close()
         if self._timer is not None:
@@ -145,7 +202,7 @@ class Jt808Server:
 
     # ---- what connections tell ---------------------------------------------------------------------------------------
 
-    def opened(self, link: _Link) -> None:
+    def opened(self, link: Link) -> None:
         """Takes a connection in, or turns it away."""
         metrics.JT808_ACCEPTED.inc()
         self._links.add(link)
@@ -163,7 +220,7 @@ class Jt808Server:
             oldest.abort("too-many-pending")
         waiting[link] = None
 
-    def lost(self, link: _Link, cause: str) -> None:
+    def lost(self, link: Link, cause: str) -> None:
         """A connection has ended. Only that of the newest login of a phone takes the terminal offline."""
         metrics.JT808_CLOSED.labels(cause).inc()
         self._links.discard(link)
@@ -171,6 +228,7 @@ class Jt808Server:
         metrics.JT808_CONNECTIONS.set(len(self._links))
         phone = link.phone
         if phone is not None and self._by_phone.get(phone) is link:
+            self._left(link)
             del self._by_phone[phone]
             device = self.registry.find_device(phone)
             if device is not None:
@@ -178,46 +236,107 @@ class Jt808Server:
         if not self._links:
             self._empty.set()
 
-    def handle(self, link: _Link, events: list[Event]) -> None:
+    def handle(self, link: Link, events: list[Event]) -> None:
         """Events of one read, in their order; positions that follow each other go in together."""
         run: list[VehiclePosition] = []
         historical = False
         for event in events:
             if type(event) is PositionReported:
                 if run and event.historical is not historical:
-                    self._submit(run, historical)
+                    self._pass_on(link, run, historical)
                     run = []
                 historical = event.historical
                 run.append(event.position)
             elif type(event) is Rejected:
-                metrics.REJECTED.labels(self.config.name, event.reason).inc()
+                self._reject(link, event.reason)
             elif type(event) is Authenticated:
                 self._claim(link, event.device, event.standard)
             elif type(event) is Deregistered:
                 self._release(link)
             elif type(event) is Refused:
                 metrics.JT808_REFUSED.labels(event.cause).inc()
+            elif type(event) is CommandAnswered:
+                link.answered(event)
         if run:
-            self._submit(run, historical)
+            self._pass_on(link, run, historical)
 
-    def _claim(self, link: _Link, device: Device, standard: int) -> None:
+    def _pass_on(self, link: Link, run: list[VehiclePosition], historical: bool) -> None:
+        if not historical:
+            link.last = run[-1]
+        if link.is_watched:
+            run = self.judge(link, run, historical)
+        if run:
+            self.submit(run, historical)
+
+    def _reject(self, link: Link, reason: str, count: int = 1) -> None:
+        metrics.REJECTED.labels(self.config.name, reason).inc(count)
+        if link.rejects is None:
+            link.rejects = {}
+        link.rejects[reason] = link.rejects.get(reason, 0) + count
+
+    # ---- one phone, two terminals ------------------------------------------------------------------------------------
+
+    def judge(self, link: Link, positions: list[VehiclePosition], historical: bool = False) -> list[VehiclePosition]:
+        """The positions that may be used; asked for phones under watch only."""
+        phone, now = link.phone or "", self.clock.now()
+        if not historical:
+            newest = positions[-1]
+            conflict = self.watch.moved(phone, id(link), link.address, newest.lat, newest.lon, newest.received_at)
+            if conflict is not None:
+                self._report(conflict)
+        if self.watch.holds(phone, now):
+            self._reject(link, Reason.QUARANTINED.value, len(positions))
+            return []
+        link.is_watched = self.watch.is_watching(phone, now)
+        return positions
+
+    def _report(self, conflict: Conflict) -> None:
+        metrics.JT808_CONFLICTS.labels(conflict.kind).inc()
+        # A link that broke without a word looks like a second connection for a while; two places do not.
+        (log.warning if conflict.kind == "two-places" else log.info)(
+            "jt808_conflict",
+            phone=conflict.phone,
+            kind=conflict.kind,
+            signs=conflict.signs,
+            addresses=conflict.addresses,
+            distance_m=round(conflict.distance_m),
+            policy=self.config.duplicate_policy,
+        )
+
+    def _left(self, link: Link) -> None:
+        if link.phone is not None and link.last is not None:
+            self.watch.left(link.phone, id(link), link.last.lat, link.last.lon, link.last.received_at)
+
+    def admit(self, link: Link, phone: str) -> bool:
+        """A terminal has shown the right code: may this connection be it? With ``duplicate_policy`` "oldest" not while
+        an older one speaks."""
+        older = self._by_phone.get(phone)
+        if older is None or older is link or self.clock.monotonic() - older.heard_at > RIVAL_S:
+            return True
+        addresses = (older.address, link.address)
+        self._report(self.watch.second_connection(phone, addresses, self.clock.now()))
+        return self.config.duplicate_policy != "oldest"
+
+    def _claim(self, link: Link, device: Device, standard: int) -> None:
         """The newest login of a phone wins; the older connection is closed, and its end changes nothing any more."""
         if link.phone is not None and link.phone != device.phone:
             self._release(link)
-        link.phone, link.standard = device.phone, standard
         older = self._by_phone.get(device.phone)
+        if older is not None and older is not link:
+            self._left(older)
+            older.close("superseded")
+        link.phone, link.standard = device.phone, standard
         self._by_phone[device.phone] = link
         self._not_pending(link)
-        if older is not None and older is not link:
-            older.close("superseded")
+        link.is_watched = self.watch.is_watching(device.phone, self.clock.now())
 
-    def _release(self, link: _Link) -> None:
+    def _release(self, link: Link) -> None:
         """The connection stays, the terminal behind it has signed off."""
         if link.phone is not None and self._by_phone.get(link.phone) is link:
             del self._by_phone[link.phone]
         link.phone = None
 
-    def _not_pending(self, link: _Link) -> None:
+    def _not_pending(self, link: Link) -> None:
         waiting = self._pending.get(link.address)
         if waiting is not None:
             waiting.pop(link, None)
@@ -243,6 +362,7 @@ class Jt808Server:
 
     def _count(self) -> None:
         """Plain integers to Prometheus, once a sweep: a labelled counter costs as much as decoding a frame."""
+        self.tally.settle()
         for tallied, counted, counter in zip(
             (self.tally.frames, self.tally.replies), self._counted, (metrics.JT808_FRAMES, metrics.JT808_REPLIES)
         ):
@@ -261,141 +381,6 @@ class Jt808Server:
         except sqlite3.Error as error:
             self.registry.give_back(changes)
             log.warning("device registry not written", error=str(error))
-
-
-class _Link(asyncio.BufferedProtocol):
-    """One TCP connection."""
-
-    __slots__ = (
-        "_blocked_at",
-        "_cause",
-        "_closed_at",
-        "_load",
-        "_paused",
-        "_reads",
-        "_server",
-        "_transport",
-        "address",
-        "connected_at",
-        "heard_at",
-        "opened_at",
-        "phone",
-        "session",
-        "standard",
-    )
-
-    def __init__(self, server: Jt808Server) -> None:
-        self._server = server
-        self._transport: asyncio.Transport | None = None
-        self._cause: str | None = None
-        self._blocked_at: float | None = None
-        self._closed_at: float | None = None
-        self._load = 0.0
-        self._paused = False
-        self._reads = 0
-        self.session = Session(server.config, server.registry, server.make_code, server.tally)
-        self.address = ""
-        self.phone: str | None = None
-        self.standard = 0
-        self.connected_at = 0.0
-        self.opened_at = self.heard_at = 0.0
-
-    # ---- asyncio -----------------------------------------------------------------------------------------------------
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
-        peer = transport.get_extra_info("peername")
-        self.address = str(peer[0]) if peer else ""
-        self.connected_at = self._server.clock.now()
-        self.opened_at = self.heard_at = self._server.clock.monotonic()
-        self._server.opened(self)
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        return self._server.view
-
-    def buffer_updated(self, nbytes: int) -> None:
-        server, session = self._server, self.session
-        if self._cause is not None or self._transport is None:
-            return
-        began = server.clock.monotonic()
-        frames = session.good_frames
-        session.receive_data(server.view[:nbytes].tobytes(), server.clock.now())
-        frames = session.good_frames - frames
-        if frames:
-            self.heard_at = began
-            self._load += frames
-        try:
-            server.handle(self, session.events())
-        except BaseException as error:
-            log.error("positions not kept, connection dropped", error=repr(error))
-            session.forget_recent()
-            self.abort("submit")
-            raise
-        out = session.data_to_send()
-        if out:
-            self._transport.write(out)
-            self._reads += 1
-            if self._reads % ACK_SAMPLE == 1:
-                metrics.ACK_SECONDS.observe(server.clock.monotonic() - began)
-        if session.closing is not None:
-            self.close(session.closing)
-        elif self._load > server.burst:
-            self._pause()
-
-    def eof_received(self) -> bool:
-        return False
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
-        self._server.lost(self, self._cause or ("reset" if exc else "peer"))
-
-    def pause_writing(self) -> None:
-        self._blocked_at = self._server.clock.monotonic()
-        self._pause()
-
-    def resume_writing(self) -> None:
-        self._blocked_at = None
-
-    # ---- for the server ----------------------------------------------------------------------------------------------
-
-    def sweep(self, now: float, elapsed: float) -> None:
-        """Looks after time: silence, deadlines, pauses."""
-        config = self._server.config
-        self._load = max(0.0, self._load - elapsed * config.max_messages_per_s)
-        if self._closed_at is not None:
-            if now - self._closed_at > config.write_deadline_s:
-                self.abort(self._cause or "deadline")
-        elif self._blocked_at is not None:
-            if now - self._blocked_at > config.write_deadline_s:
-                self.abort("slow-reader")
-        elif self._paused:
-            if self._load <= self._server.burst / 2 and self._transport is not None:
-                self._paused = False
-                self.heard_at = now
-                self._transport.resume_reading()
-        elif now - self.heard_at > config.idle_timeout_s:
-            self.close("idle")
-        elif self.phone is None and now - self.opened_at > config.auth_timeout_s:
-            self.close("not-authenticated")
-
-    def close(self, cause: str) -> None:
-        """Lets the answers out, then closes; the sweep sees to it that this ends."""
-        if self._cause is None and self._transport is not None:
-            self._cause = cause
-            self._closed_at = self._server.clock.monotonic()
-            self._transport.close()
-
-    def abort(self, cause: str) -> None:
-        """Closes at once."""
-        if self._transport is not None:
-            self._cause = self._cause or cause
-            self._transport.abort()
-
-    def _pause(self) -> None:
-        if not self._paused and self._transport is not None and not self._transport.is_closing():
-            self._paused = True
-            self._transport.pause_reading()
 
 
 async def serve_jt808(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from busd.feeds.jt808.frame import FLAG, Frame, parse_frame, unescape
+from busd.feeds.jt808.frame import FLAG, BadFrame, Frame, parse_frame, unescape
 from busd.feeds.jt808.message import (
     BEIJING_S,
     Location,
@@ -55,10 +55,15 @@ def describe_frame(raw: bytes, utc_offset_s: float = BEIJING_S) -> dict[str, Any
     ``version`` (2011, 2013, 2019), ``encrypted``, ``packet``, ``body`` (hex), ``positions`` and what else the message
     has. Positions: degrees, m/s, degrees from north, metres, Unix seconds (UTC; None = the digits are no time)."""
     flag = bytes((FLAG,))
-    wire = raw.strip(flag).partition(flag)[0]
-    frame = parse_frame(wire)
+    return describe_item(parse_frame(raw.strip(flag).partition(flag)[0]), utc_offset_s)
+
+
+def describe_item(frame: Frame | BadFrame, utc_offset_s: float = BEIJING_S) -> dict[str, Any]:
+    """The same for what a `FrameReader` gave. Of a bad frame ``phone`` and ``serial`` are None, and so are ``msg_id`` and
+    ``version`` where not even they can be guessed."""
     if not isinstance(frame, Frame):
-        return {"ok": False, "reason": frame.reason.value, "positions": [], **_beginning(wire)}
+        known = {"msg_id": None, "phone": None, "serial": None, "version": None, **_beginning(frame.wire)}
+        return {"ok": False, "reason": frame.reason.value, **known, "positions": []}
     out: dict[str, Any] = {
         "ok": True,
         "reason": "flagless-2019" if frame.is_flagless else None,

@@ -43,15 +43,30 @@ class Refused(msgspec.Struct, frozen=True):
 
     phone: str
     cause: str
-    """``unknown-phone``, ``other-terminal``, ``wrong-code`` or ``full``"""
+    """``unknown-phone``, ``other-terminal``, ``wrong-code``, ``full``, ``too-many-tries``, ``other-connection``"""
+
+
+class DriverChanged(msgspec.Struct, frozen=True):
+    """0x0702: a driver has logged on, or off (empty)."""
+
+    phone: str
+    driver: str
 
 
 class CommandAnswered(msgspec.Struct, frozen=True):
-    """0x0001: the terminal's answer to a message of the platform."""
+    """The terminal's answer to a message of the platform: 0x0001, or the one that carries what was asked for."""
 
     serial: int
+    """of the platform's message"""
     message_id: int
+    """of 0x0001: what is answered; else the answer's own (0x0104, 0x0201)"""
     result: int
+    parameters: dict[int, bytes] | None = None
+    """0x0104"""
+    position: VehiclePosition | None = None
+    """0x0201 with a usable fix; it is reported as such, too"""
 
 
-Event = PositionReported | Rejected | Registered | Authenticated | Deregistered | Refused | CommandAnswered
+Event = (
+    PositionReported | Rejected | Registered | Authenticated | Deregistered | Refused | DriverChanged | CommandAnswered
+)

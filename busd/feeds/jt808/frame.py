@@ -30,7 +30,8 @@ VENDOR_IDS = frozenset((0x5501, 0x5502))
 _WORDS = Struct(">HH")
 _WORD = Struct(">H")
 _SHORTEST = 13
-_HUNTING, _OPEN, _MAYBE_OPEN = range(3)
+HUNTING, OPEN, MAYBE_OPEN = range(3)
+"""States of a `FrameReader`: no flag yet; a flag has opened a frame; the flag that closed one may open the next."""
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
@@ -84,58 +85,74 @@ class FrameReader:
     Holds at most `MAX_WIRE` bytes between two calls. A peer that sends more noise than the limits allow is given up:
     from then on `is_junk` is true and nothing comes out any more."""
 
-    __slots__ = ("_junk", "_junk_limit", "_rest", "_state", "is_junk", "junk_bytes")
+    __slots__ = ("_junk", "_junk_limit", "is_clean", "is_junk", "junk_bytes", "rest", "state")
 
     def __init__(self) -> None:
-        self._rest = b""
-        self._state = _HUNTING
+        self.rest = b""
+        self.state = HUNTING
         self._junk = 0
         self._junk_limit = JUNK_BEFORE_FIRST_FRAME
         self.junk_bytes = 0
         """bytes outside frames so far"""
         self.is_junk = False
+        self.is_clean = False
+        """the last thing was a good frame: no noise is counted and the next byte follows a closing flag"""
 
     @property
     def pending_bytes(self) -> int:
         """Bytes of a frame that has begun, with its opening flag."""
-        return 0 if self._state == _HUNTING else len(self._rest) + (self._state == _OPEN)
+        return 0 if self.state == HUNTING else len(self.rest) + (self.state == OPEN)
+
+    def take_back(self) -> bytes:
+        """The frame that has begun, with its opening flag, as if it had not come yet; empty if none has."""
+        if self.state != OPEN:
+            return b""
+        begun, self.rest, self.state = b"~" + self.rest, b"", MAYBE_OPEN
+        return begun
+
+    def passed(self) -> None:
+        """Good frames were taken from the stream by somebody else; the next byte follows one."""
+        self._junk, self._junk_limit = 0, JUNK_BETWEEN_FRAMES
+        self.state = MAYBE_OPEN
+        self.is_clean = True
 
     def receive_data(self, data: bytes) -> list[Frame | BadFrame]:
         """What is complete now, in the order of the stream."""
+        self.is_clean = False
         out: list[Frame | BadFrame] = []
         if self.is_junk:
             return out
-        if self._rest:
-            data = self._rest + data
-        state, pos, end = self._state, 0, len(data)
+        if self.rest:
+            data = self.rest + data
+        state, pos, end = self.state, 0, len(data)
         while True:
             flag = data.find(b"~", pos)
-            if state == _HUNTING:
+            if state == HUNTING:
                 if self._skipped((end if flag < 0 else flag) - pos):
                     return out
                 if flag < 0:
                     pos = end
                     break
-                state, pos = _OPEN, flag + 1
+                state, pos = OPEN, flag + 1
                 continue
             size = (end if flag < 0 else flag) - pos
             if size > MAX_WIRE:
-                if state == _OPEN:
+                if state == OPEN:
                     out.append(BadFrame(Reason.NOT_A_FRAME, data[pos : pos + 32]))
                 if self._skipped(size):
                     return out
                 if flag < 0:
-                    state, pos = _HUNTING, end
+                    state, pos = HUNTING, end
                     break
-                state, pos = _OPEN, flag + 1
+                state, pos = OPEN, flag + 1
                 continue
             if flag < 0:
                 break
             if size == 0:
                 # two flags in a row: the second one opens. The count bounds a storm of flags.
-                if state == _OPEN and self._skipped(1):
+                if state == OPEN and self._skipped(1):
                     return out
-                state, pos = _OPEN, flag + 1
+                state, pos = OPEN, flag + 1
                 continue
             wire = data[pos:flag]
             pos = flag + 1
@@ -143,15 +160,15 @@ class FrameReader:
             if isinstance(item, Frame):
                 self._junk, self._junk_limit = 0, JUNK_BETWEEN_FRAMES
                 out.append(item)
-                state = _MAYBE_OPEN
-            elif state == _OPEN:
+                state = MAYBE_OPEN
+            elif state == OPEN:
                 out.append(item)
-                state = _MAYBE_OPEN
+                state = MAYBE_OPEN
             else:
                 if self._skipped(size):
                     return out
-                state = _OPEN
-        self._state, self._rest = state, data[pos:] if pos < end else b""
+                state = OPEN
+        self.state, self.rest = state, data[pos:] if pos < end else b""
         return out
 
     def _skipped(self, size: int) -> bool:
@@ -160,7 +177,7 @@ class FrameReader:
         self.junk_bytes += size
         if self._junk > self._junk_limit:
             self.is_junk = True
-            self._state, self._rest = _HUNTING, b""
+            self.state, self.rest = HUNTING, b""
             return True
         return False
 

@@ -127,13 +127,7 @@ class Location(msgspec.Struct, frozen=True, gc=False):
 
     def find_item(self, item_id: int, size: int) -> bytes | None:
         """The first whole item of this id whose length fits: vendors reuse the standard's ids for other things."""
-        extras = self.extras
-        if extras[:2] == bytes((item_id, size)) and len(extras) >= 2 + size:  # most send the odometer first
-            return extras[2 : 2 + size]
-        for found, value, length in _items(extras):
-            if found == item_id and length == size == len(value):
-                return value
-        return None
+        return find_item(self.extras, item_id, size)
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -265,6 +259,16 @@ def decode_text(raw: bytes) -> str:
     """GBK without padding and without anything that could move a cursor: such texts reach logs and screens."""
     text = raw.strip(b"\0 ").decode("gb18030", "replace")
     return "".join(c for c in text if c.isprintable() and c != "\ufffd").strip()
+
+
+def find_item(extras: bytes, item_id: int, size: int) -> bytes | None:
+    """See `Location.find_item`."""
+    if extras[:2] == bytes((item_id, size)) and len(extras) >= 2 + size:  # most send the odometer first
+        return extras[2 : 2 + size]
+    for found, value, length in _items(extras):
+        if found == item_id and length == size == len(value):
+            return value
+    return None
 
 
 def _items(extras: bytes) -> Iterator[tuple[int, bytes, int]]:

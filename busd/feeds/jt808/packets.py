@@ -43,6 +43,14 @@ class Assembler:
         del self._begun[key]
         return b"".join(parts[number] for number in range(1, frame.total + 1))
 
+    def missing(self, frame: Frame) -> tuple[int, tuple[int, ...]] | None:
+        """(serial of the first packet, numbers that have not come) of the begun message that ``frame`` is of."""
+        first = (frame.serial - frame.number + 1) & 0xFFFF
+        begun = self._begun.get((frame.phone_raw, frame.message_id, first, frame.total))
+        if begun is None:
+            return None
+        return first, tuple(number for number in range(1, frame.total + 1) if number not in begun[1])
+
     def _expire(self, at: float) -> None:
         while self._begun and at - next(iter(self._begun.values()))[0] > MAX_AGE_S:
             self._drop_oldest()

@@ -5,62 +5,68 @@ still acknowledged, or the terminal would send it for ever).
 
 Clock, of a live report (0x0200, 0x0201):
 * within `LIVE_AGE_S` behind and `FUTURE_S` ahead of the receiver: the device's time;
-* off by a plain 8 h (a terminal that sends UTC, or adds the offset twice): the receiver's time. 8 h behind is a stored
-  fix instead once the terminal has shown a right clock;
+* off by an offset that `busd.feeds.clocks` has learned (hours, 1970, years ahead, drift): the device's time, put right
+  (``clock="corrected"``); from then on its stored fixes are put right, too;
+* the device's clock stands still: the receiver's time;
+* not learned yet, and off by a plain 8 h (a terminal that sends UTC, or adds the offset twice): the receiver's time. 8 h
+  behind is a stored fix instead once the terminal has shown a right clock;
 * older, up to `STORED_AGE_S`: a stored fix sent late. Historical, with the device's time; never "now";
 * no time at all, ahead by more, or years behind: the clock is unusable, the receiver's time.
 Positions with the receiver's time carry ``clock="receiver"``.
 
 Batch (0x0704), both kinds alike: items are sorted by fix time and are history. The newest one alone is live if it is
 within the limits above and newer than the newest live fix of this terminal. A batch has no receiver's time to fall
-back on: an item without a believable time is rejected. Items of a terminal whose clock has shown to be off by a plain
-8 h are put right (``clock="corrected"``).
+back on: an item without a believable time is rejected. Items of a terminal whose clock is known to be off are put right
+(``clock="corrected"``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from busd.errors import Reason
+from busd.feeds.clocks import SURE_S, ClockWatch
 from busd.feeds.jt808.events import PositionReported
+from busd.feeds.jt808.hints import HintReader
+from busd.feeds.jt808.lane import RECENT_REPORTS
 from busd.feeds.jt808.message import BEIJING_S, PASSENGER_DOORS, Batch, Location
 from busd.registry import Device
-from busd.types import Rejected, TripHint, VehiclePosition
+from busd.types import Rejected, VehiclePosition
 
 FUTURE_S = 60.0
 LIVE_AGE_S = 300.0
 STORED_AGE_S = 366 * 86400.0
 PLAIN_OFFSET_TOLERANCE_S = 120.0
 NULL_ISLAND_DEG = 0.001
-RECENT_REPORTS = 16
-"""hashes kept of each terminal to know a resent report by"""
-
-MAX_HINT_BYTES = 128
 
 _ODOMETER = 0x01
-_NO_TEXTS: Mapping[str, str] = {}
 
 
 class Reporter:
-    """Judges the fixes of one connection. ``to_wgs84`` None = the coordinates already are. ``hint_items``: id of an
-    additional item -> the field of `TripHint` that its text is (the option jt808.hint_items)."""
+    """Judges the fixes of one connection. ``to_wgs84`` None = the coordinates already are; ``hints`` None = the reports
+    say nothing of the trip; ``clocks`` is shared by all connections."""
 
-    __slots__ = ("_clock_was_right", "_hint", "_hint_items", "_hint_texts", "_plain_offset_s", "_source", "_to_wgs84")
+    __slots__ = ("_clocks", "_hints", "_plain_offset_s", "_source", "_to_wgs84", "clock_was_right")
 
     def __init__(
         self,
         source: str,
         utc_offset_s: float = BEIJING_S,
         to_wgs84: Callable[[float, float], tuple[float, float]] | None = None,
-        hint_items: Mapping[int, str] | None = None,
+        hints: HintReader | None = None,
+        clocks: ClockWatch | None = None,
     ) -> None:
         self._source = source
-        self._hint_items = hint_items
-        self._hint_texts: Mapping[str, str] = _NO_TEXTS
-        self._hint: TripHint | None = None
+        self._hints = hints
         self._plain_offset_s = abs(utc_offset_s) or float(BEIJING_S)
         self._to_wgs84 = to_wgs84
-        self._clock_was_right = False
+        self.clock_was_right = False
+        self._clocks = ClockWatch() if clocks is None else clocks
+
+    @property
+    def is_plain(self) -> bool:
+        """Neither a datum nor hints, and the clock has been right: the short way (lane.py) says the same."""
+        return self._to_wgs84 is None and self._hints is None and self.clock_was_right
 
     def live(self, device: Device, location: Location, body: bytes, at: float) -> PositionReported | Rejected:
         """A report sent by itself, received ``at``."""
@@ -72,7 +78,7 @@ class Reporter:
         measured_at, clock, historical = self._time_of(device, location.measured_at, at)
         historical = historical or measured_at <= device.live_at
         if not historical:
-            device.live_at = min(measured_at, at)
+            _is_live(device, measured_at, at)
         return self._position(device, location, measured_at, clock, historical, at)
 
     def batch(self, device: Device, batch: Batch, at: float) -> list[PositionReported | Rejected]:
@@ -81,6 +87,9 @@ class Reporter:
             self._reject(device, Reason.MALFORMED, at) for _ in range(batch.bad_items)
         ]
         good: list[tuple[float, Location]] = []
+        offset_s = self._clocks.corrected((self._source, device.phone), 0.0, at)
+        if offset_s is None or abs(offset_s) <= SURE_S:
+            offset_s = -device.clock_skew_s
         is_resent = _is_repeated(device, tuple(body for _, body in batch.items))
         for location, body in batch.items:
             measured_at = location.measured_at
@@ -90,7 +99,7 @@ class Reporter:
             elif reason is None and measured_at is None:
                 reason = Reason.NO_TIME
             elif reason is None and measured_at is not None:
-                measured_at -= device.clock_skew_s
+                measured_at += offset_s
                 if measured_at > at + FUTURE_S:
                     reason = Reason.FUTURE
                 elif measured_at < at - STORED_AGE_S:
@@ -100,11 +109,11 @@ class Reporter:
             else:
                 good.append((measured_at, location))
         good.sort(key=lambda item: item[0])
-        clock = "corrected" if device.clock_skew_s else "device"
+        clock = "corrected" if offset_s else "device"
         for i, (measured_at, location) in enumerate(good):
             is_live = i == len(good) - 1 and measured_at > device.live_at and at - measured_at <= LIVE_AGE_S
             if is_live:
-                device.live_at = min(measured_at, at)
+                _is_live(device, measured_at, at)
             out.append(self._position(device, location, measured_at, clock, not is_live, at))
         return out
 
@@ -113,12 +122,23 @@ class Reporter:
         if measured_at is None:
             return at, "receiver", False
         age = at - measured_at
+        state = self._clocks.observe((self._source, device.phone), measured_at, at)
+        if state is not None:
+            if state.is_stopped:
+                return at, "receiver", False
+            offset_s = state.offset_at(at)
+            if offset_s is not None and abs(offset_s) > SURE_S:
+                corrected = measured_at + offset_s
+                if at - LIVE_AGE_S <= corrected <= at + SURE_S:
+                    return min(corrected, at), "corrected", False
+                if at - STORED_AGE_S <= corrected < at:
+                    return corrected, "corrected", True
         if -FUTURE_S <= age <= LIVE_AGE_S:
-            self._clock_was_right = True
+            self.clock_was_right = True
             device.clock_skew_s = 0.0
             return measured_at, "device", False
         is_plain = abs(abs(age) - self._plain_offset_s) <= PLAIN_OFFSET_TOLERANCE_S
-        if is_plain and not (age > 0 and self._clock_was_right):
+        if is_plain and not (age > 0 and self.clock_was_right):
             device.clock_skew_s = -self._plain_offset_s if age > 0 else self._plain_offset_s
             return at, "receiver", False
         if 0 < age <= STORED_AGE_S:
@@ -152,34 +172,13 @@ class Reporter:
                 doors_open if device.has_doors else None,
                 bool(status & 1),
                 None,
-                self._read_hint(location, self._hint_items) if self._hint_items else None,
+                None if self._hints is None else self._hints.read(location, device.driver),
                 device.plate if device.plate and device.plate != name else None,
                 clock,
             ),
             historical,
             bool(status & 0x20),
         )
-
-    def _read_hint(self, location: Location, fields: Mapping[int, str]) -> TripHint | None:
-        """The trip the driver has logged on to; None if no item says any. One object as long as the texts stay."""
-        texts: dict[str, str] = {}
-        for item_id, value in location.items():
-            field = fields.get(item_id)
-            if field is not None and 0 < len(value) <= MAX_HINT_BYTES:
-                text = value.decode("utf-8", "replace").strip("\0 ")
-                if text.isprintable() and text:
-                    texts[field] = text
-        if texts != self._hint_texts:
-            self._hint_texts = texts
-            start = texts.get("start_s", "")
-            self._hint = TripHint(
-                trip_id=texts.get("trip_id"),
-                service_date=texts.get("service_date"),
-                start_s=int(start) if start.isascii() and start.isdigit() and len(start) <= 7 else None,
-                route_id=texts.get("route_id"),
-                block_id=texts.get("block_id"),
-            )
-        return self._hint if texts else None
 
     def _reject(self, device: Device, reason: Reason, at: float) -> Rejected:
         return Rejected(at, self._source, reason.value, device.name)
@@ -204,5 +203,12 @@ def _is_repeated(device: Device, body: bytes | tuple[bytes, ...]) -> bool:
     recent = device.recent
     if key in recent:
         return True
-    device.recent = (*recent[1 - RECENT_REPORTS :], key)
+    recent.append(key)
+    if len(recent) > RECENT_REPORTS:
+        del recent[0]
     return False
+
+
+def _is_live(device: Device, measured_at: float, at: float) -> None:
+    device.live_at = min(measured_at, at)
+    device.newest_at = max(device.newest_at, measured_at)

@@ -11,26 +11,32 @@ else is answered "failure" and used for nothing. Layouts of 2011, 2013 and 2019 
 answer has the layout, flags and phone bytes of what it answers. Answers carry the connection's own serials from 0 on.
 
 A message that was understood is acknowledged even if its fix is unusable: a terminal repeats what is not acknowledged.
+
+Plain reports go the short way (lane.py) and can be had without an event each: see `Session.receive_data`.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable
-from struct import Struct
 
 from busd.config import Jt808Config
 from busd.errors import Reason
 from busd.feeds.datum import to_wgs84
+from busd.feeds.jt808.commands import PARAMETERS_ANSWER, Command, RequestPackets, decode_parameters
 from busd.feeds.jt808.events import (
     Authenticated,
     CommandAnswered,
     Deregistered,
+    DriverChanged,
     Event,
+    PositionReported,
     Refused,
     Registered,
 )
-from busd.feeds.jt808.frame import BadFrame, Frame, FrameReader, encode_raw, escape, xor
+from busd.feeds.jt808.frame import OPEN, BadFrame, Frame, FrameReader
+from busd.feeds.jt808.hints import decode_driver, hint_reader
+from busd.feeds.jt808.lane import Lane
+from busd.feeds.jt808.login import OTHER_CONNECTION, Login
 from busd.feeds.jt808.message import (
     MessageId,
     RegisterResult,
@@ -42,13 +48,15 @@ from busd.feeds.jt808.message import (
     decode_registration,
     encode_registration_answer,
 )
+from busd.feeds.jt808.outbox import Outbox
 from busd.feeds.jt808.packets import Assembler
 from busd.feeds.jt808.reports import Reporter
+from busd.feeds.jt808.shared import Shared
 from busd.feeds.jt808.terminal import encode_time
 from busd.registry import Device, DeviceRegistry
-from busd.types import Rejected
+from busd.types import Rejected, VehiclePosition
 
-ACKNOWLEDGED_ONLY = frozenset((0x0104, 0x0107, 0x0205, 0x0702, 0x0705, 0x0800, 0x0801, 0x0900, 0x0901))
+ACKNOWLEDGED_ONLY = frozenset((0x0005, 0x0107, 0x0205, 0x0705, 0x0800, 0x0801, 0x0900, 0x0901))
 """Messages that a positions gateway does not need: answered "ok" and not read, packet by packet."""
 
 SERVED_TO_ANYONE = frozenset(
@@ -65,72 +73,65 @@ BAD_FRAME_COST = 4
 """A good frame pays back 1: one bad frame in five lasts for ever, a run of them ends the connection."""
 WRONG_CODE_COST = 16
 
-_ANSWER = Struct(">HHHB")
 _LOCATION = int(MessageId.LOCATION)
-_PLATFORM_ANSWER = int(MessageId.PLATFORM_ANSWER)
 _OK = int(Result.OK)
-
-
-class Tally:
-    """Frames and answers by message id, of all sessions that share it."""
-
-    __slots__ = ("frames", "replies")
-
-    def __init__(self) -> None:
-        self.frames: defaultdict[int, int] = defaultdict(int)
-        self.replies: defaultdict[int, int] = defaultdict(int)
 
 
 class Session:
     """State of one connection. ``make_code`` gives a new random authentication code; it is the only die thrown here.
+    ``shared``: what it has in common with the other connections of the port; ``address``: where the peer is;
+    ``admit``: whether a terminal with the right code may come in here, for it may be connected already.
 
     Nothing is raised for anything a peer sends."""
 
     __slots__ = (
         "_assembler",
-        "_code",
         "_config",
         "_errors",
         "_events",
-        "_make_code",
-        "_out",
+        "_lane",
+        "_layout",
+        "_live",
+        "_login",
         "_phone_raw",
-        "_prefix",
-        "_prefix_key",
-        "_prefix_xor",
         "_reader",
         "_registry",
         "_reporter",
-        "_serial",
+        "_shared",
         "_tally",
         "_utc_offset_s",
         "closing",
         "device",
         "good_frames",
+        "outbox",
     )
 
     def __init__(
-        self, config: Jt808Config, registry: DeviceRegistry, make_code: Callable[[], bytes], tally: Tally | None = None
+        self,
+        config: Jt808Config,
+        registry: DeviceRegistry,
+        make_code: Callable[[], bytes],
+        shared: Shared | None = None,
+        address: str = "",
+        admit: Callable[[str], bool] | None = None,
     ) -> None:
         self._config = config
         self._registry = registry
-        self._make_code = make_code
-        self._tally = tally or Tally()
+        self._shared = shared or Shared()
+        self._login = Login(config, registry, make_code, self._shared.door, address, admit)
+        self.outbox = Outbox(self._shared.tally)
+        self._tally = self._shared.tally
         self._utc_offset_s = config.utc_offset_h * 3600.0
         convert = None if config.datum == "wgs84" else to_wgs84(config.datum)
-        hint_items = {int(item_id, 16): field for item_id, field in config.hint_items.items()} or None
-        self._reporter = Reporter(config.name, self._utc_offset_s, convert, hint_items)
+        self._reporter = Reporter(config.name, self._utc_offset_s, convert, hint_reader(config), self._shared.clocks)
         self._reader = FrameReader()
+        self._lane: Lane | None = None
+        self._live: list[VehiclePosition] = []
+        self._layout = (b"", -1)
         self._assembler: Assembler | None = None
         self._events: list[Event] = []
-        self._out: list[bytes] = []
-        self._serial = 0
         self._errors = 0
         self._phone_raw = b""
-        self._code: tuple[str, bytes] | None = None
-        self._prefix_key: tuple[bytes, int, int] | None = None
-        self._prefix = b""
-        self._prefix_xor = 0
         self.device: Device | None = None
         """the terminal, once it has authenticated"""
         self.closing: str | None = None
@@ -139,8 +140,37 @@ class Session:
 
     # ---- the three doors ---------------------------------------------------------------------------------------------
 
-    def receive_data(self, data: bytes, at: float) -> None:
-        """Bytes as they came, cut anyhow; ``at`` epoch seconds, never decreasing."""
+    def receive_data(self, data: bytes, at: float, live: list[VehiclePosition] | None = None) -> bool:
+        """Bytes as they came, cut anyhow; ``at`` epoch seconds, never decreasing. True if there are `events`.
+
+        ``live`` gets the live positions that came before all events; without it they are events like the others."""
+        lane = self._lane
+        if lane is not None and not self._events:
+            reader, outbox = self._reader, self.outbox
+            if live is None:
+                live = self._live
+            if reader.state == OPEN:
+                data = reader.take_back() + data
+            if not reader.rest:
+                before = len(live)
+                taken = lane.run(data, at, outbox.serial, live, outbox.frames)
+                if taken:
+                    count = len(live) - before
+                    outbox.serial = (outbox.serial + count) & 0xFFFF
+                    self.good_frames += count
+                    self._tally.plain += count
+                    if self._errors:
+                        self._errors = max(0, self._errors - count)
+                    if not reader.is_clean:
+                        reader.passed()
+                    if taken == len(data):
+                        return live is self._live
+                    data = data[taken:]
+        self._receive_frames(data, at)
+        return bool(self._events or self._live)
+
+    def _receive_frames(self, data: bytes, at: float) -> None:
+        """The long way, for everything."""
         if self.closing:
             return
         for item in self._reader.receive_data(data):
@@ -151,22 +181,42 @@ class Session:
 
     def events(self) -> list[Event]:
         """What has happened since the last call, in the order of the stream."""
-        events, self._events = self._events, []
+        events: list[Event] = [*(PositionReported(position, False) for position in self._live), *self._events]
+        self._live.clear()
+        self._events.clear()
         return events
 
     def data_to_send(self) -> bytes:
         """Answers since the last call, in one piece."""
-        if len(self._out) == 1:
-            return self._out.pop()
-        data = b"".join(self._out)
-        self._out.clear()
-        return data
+        return self.outbox.take()
 
     def forget_recent(self) -> None:
         """The last positions could not be kept: they are no duplicates when the terminal sends them again."""
         if self.device is not None:
-            self.device.recent = ()
-            self.device.live_at = float("-inf")
+            self.device.recent.clear()
+            self.device.live_at = self.device.newest_at = float("-inf")
+
+    def send_command(self, command: Command) -> int:
+        """Puts a command into `data_to_send`; its serial, by which `CommandAnswered` names it. ValueError for a command
+        that cannot be encoded, and before the terminal has authenticated."""
+        if self.device is None or self.closing is not None:
+            raise ValueError("no terminal has authenticated on this connection")
+        return self.outbox.command(command, *self._layout)
+
+    def _open_lane(self, frame: Frame, device: Device) -> None:
+        """A whole report has come: the next ones of this layout may go the short way."""
+        lane = self._lane
+        if lane is not None and lane.phone_raw == frame.phone_raw and lane.is_2019 == frame.is_2019:
+            return
+        if self._reporter.is_plain and not frame.total and not frame.is_flagless:
+            self._lane = Lane(
+                self._config.name,
+                device,
+                frame.phone_raw,
+                frame.protocol_version,
+                self._utc_offset_s,
+                self._shared.clocks,
+            )
 
     # ---- frames ------------------------------------------------------------------------------------------------------
 
@@ -220,6 +270,7 @@ class Session:
         if frame.phone != device.phone:
             return None
         self._phone_raw = frame.phone_raw
+        self._layout = (frame.phone_raw, frame.protocol_version)
         return device
 
     def _assemble(self, frame: Frame, at: float) -> bytes | None:
@@ -238,6 +289,9 @@ class Session:
             self._reject(Reason.OVERLOAD, at)
         if body is None:
             self._answer(frame, Result.OK)
+            missing = self._assembler.missing(frame) if frame.number == frame.total else None
+            if missing is not None and self.device is not None:  # the last one is here and others are not
+                self.outbox.command(RequestPackets(*missing), *self._layout)
         return body
 
     # ---- messages ----------------------------------------------------------------------------------------------------
@@ -247,6 +301,19 @@ class Session:
         if answer is not None:
             self._events.append(CommandAnswered(*answer))
 
+    def _on_parameters(self, frame: Frame, body: bytes, at: float) -> None:
+        found = decode_parameters(body)
+        if found is not None:
+            self._events.append(CommandAnswered(found[0], frame.message_id, _OK, found[1]))
+        self._answer(frame, Result.OK)
+
+    def _on_driver(self, frame: Frame, body: bytes, at: float) -> None:
+        driver = decode_driver(body, frame.is_2019)
+        if driver is not None and self.device is not None:
+            self.device.driver = driver
+            self._events.append(DriverChanged(self.device.phone, driver))
+        self._answer(frame, Result.OK)
+
     def _on_heartbeat(self, frame: Frame, body: bytes, at: float) -> None:
         self._answer(frame, Result.OK)
 
@@ -255,73 +322,62 @@ class Session:
         device = self._identified(frame)
         if device is not None:
             self._registry.forget_code(device.phone)
-            self.device = None
+            self._leave()
             self._events.append(Deregistered(device.phone))
         self._answer(frame, Result.OK)
 
     def _on_time_query(self, frame: Frame, body: bytes, at: float) -> None:
         """The one time of the protocol that is UTC."""
-        self._send(frame, MessageId.TIME_ANSWER, encode_time(at, self._config.time_answer_utc_offset_h * 3600.0))
+        answer = encode_time(at, self._config.time_answer_utc_offset_h * 3600.0)
+        self.outbox.send(frame, MessageId.TIME_ANSWER, answer)
 
     def _on_register(self, frame: Frame, body: bytes, at: float) -> None:
         registration = decode_registration(body, frame.is_2019)
         phone = frame.phone
-        known = self._registry.find_device(phone)
-        result = self._may_register(known, registration.terminal_id)
-        code = b""
-        cause = _REFUSALS.get(result, "")
-        if result is RegisterResult.OK:
-            # The same code for a registration that is repeated because its answer was lost: either answer may arrive.
-            code = self._code[1] if self._code and self._code[0] == phone else self._make_code()
-            if self._registry.enrol(phone, code, at, registration.plate, registration.terminal_id) is None:
-                result, cause, code = RegisterResult.NO_SUCH_TERMINAL, "full", b""
-        if result is RegisterResult.OK:
-            self._code = (phone, code)
+        grant = self._login.register(phone, registration, at)
+        if grant.result is RegisterResult.OK:
             if self.device is not None and self.device.phone != phone:
-                self.device = None
+                self._leave()
+            self._lane = None  # the plate may have changed
             self._events.append(Registered(phone, registration.plate))
         else:
             self._fail(BAD_FRAME_COST)
-            self._events.append(Refused(phone, cause))
-        self._send(frame, MessageId.REGISTER_ANSWER, encode_registration_answer(frame.serial, result, code))
-
-    def _may_register(self, known: Device | None, terminal_id: str) -> RegisterResult:
-        """Who gets a code. ``open``: everyone, every time. ``enrol``: a new phone, and a known one from the terminal it
-        was first registered with. ``closed``: the same, for phones that an operator has listed only."""
-        mode = self._config.mode
-        if mode == "open":
-            return RegisterResult.OK
-        if mode == "closed" and (known is None or not known.listed):
-            return RegisterResult.NO_SUCH_TERMINAL
-        if known is not None and known.terminal_id and known.terminal_id != terminal_id:
-            return RegisterResult.TERMINAL_REGISTERED
-        return RegisterResult.OK
+            self._events.append(Refused(phone, grant.cause))
+        answer = encode_registration_answer(frame.serial, grant.result, grant.code)
+        self.outbox.send(frame, MessageId.REGISTER_ANSWER, answer)
 
     def _on_authenticate(self, frame: Frame, body: bytes, at: float) -> None:
-        authentication = decode_authentication(body, frame.is_2019)
-        phone = frame.phone
-        device = self._registry.check_code(phone, authentication.code)
-        if device is None or (self._config.mode == "closed" and not device.listed):
-            self._events.append(Refused(phone, "wrong-code" if device is None else "unknown-phone"))
+        device = self._login.authenticate(frame.phone, decode_authentication(body, frame.is_2019), at)
+        if isinstance(device, str):
+            self._events.append(Refused(frame.phone, device))
             self._fail(WRONG_CODE_COST)
+            if device == OTHER_CONNECTION:
+                self._close(device)
             self._answer(frame, Result.FAILURE)
             return
         self.device = device
+        self._lane = None
         self._phone_raw = frame.phone_raw
-        self._code = None
-        self._registry.seen(device, at)
+        self._layout = (frame.phone_raw, frame.protocol_version)
         self._events.append(Authenticated(device, 2019 if frame.is_2019 else 2013))
         self._answer(frame, Result.OK)
 
     def _on_location(self, frame: Frame, body: bytes, at: float) -> None:
+        query = 0
         if frame.message_id != _LOCATION:
-            body = body[2:]  # the serial of the query that this answers
+            query, body = int.from_bytes(body[:2], "big"), body[2:]  # the serial of the query that this answers
         location = decode_location(body, self._utc_offset_s)
         if location is None or self.device is None:
             self._reject(Reason.MALFORMED, at)
             self._answer(frame, Result.BAD_MESSAGE)
             return
-        self._events.append(self._reporter.live(self.device, location, body, at))
+        event = self._reporter.live(self.device, location, body, at)
+        self._events.append(event)
+        if frame.message_id == _LOCATION:
+            self._open_lane(frame, self.device)
+        else:
+            position = event.position if isinstance(event, PositionReported) else None
+            self._events.append(CommandAnswered(query, frame.message_id, _OK, None, position))
         self._answer(frame, _OK)
 
     def _on_batch(self, frame: Frame, body: bytes, at: float) -> None:
@@ -333,31 +389,15 @@ class Session:
         self._events.extend(self._reporter.batch(self.device, batch, at))
         self._answer(frame, Result.OK)
 
+    def _leave(self) -> None:
+        """From here on the connection speaks for nobody."""
+        self.device = None
+        self._lane = None
+
     # ---- answers -----------------------------------------------------------------------------------------------------
 
     def _answer(self, frame: Frame, result: int) -> None:
-        """0x8001. What does not change from answer to answer is kept with its check byte."""
-        key = (frame.phone_raw, frame.protocol_version, frame.attributes & 0x4000)
-        if key != self._prefix_key:
-            self._prefix_key = key
-            version = bytes((frame.protocol_version,)) if frame.is_2019 else b""
-            self._prefix = (
-                MessageId.PLATFORM_ANSWER.to_bytes(2, "big") + (5 | key[2]).to_bytes(2, "big") + version + key[0]
-            )
-            self._prefix_xor = xor(self._prefix)
-        serial, self._serial = self._serial, (self._serial + 1) & 0xFFFF
-        words = serial ^ frame.serial ^ frame.message_id
-        check = self._prefix_xor ^ (words >> 8) ^ (words & 0xFF) ^ result
-        data = self._prefix + _ANSWER.pack(serial, frame.serial, frame.message_id, result) + bytes((check,))
-        self._out.append(b"~" + escape(data) + b"~")
-        self._tally.replies[_PLATFORM_ANSWER] += 1
-
-    def _send(self, frame: Frame, message_id: int, body: bytes) -> None:
-        """Another answer to ``frame``, in its layout."""
-        serial, self._serial = self._serial, (self._serial + 1) & 0xFFFF
-        attributes = len(body) | (frame.attributes & 0x4000)
-        self._out.append(encode_raw(message_id, attributes, frame.protocol_version, frame.phone_raw, serial, body))
-        self._tally.replies[message_id] += 1
+        self.outbox.answer(frame, result)
 
     # ---- bounds ------------------------------------------------------------------------------------------------------
 
@@ -373,12 +413,8 @@ class Session:
     def _close(self, cause: str) -> None:
         if self.closing is None:
             self.closing = cause
+            self._lane = None  # nothing is read any more
 
-
-_REFUSALS = {
-    RegisterResult.NO_SUCH_TERMINAL: "unknown-phone",
-    RegisterResult.TERMINAL_REGISTERED: "other-terminal",
-}
 
 _HANDLERS: dict[int, Callable[[Session, Frame, bytes, float], None]] = {
     MessageId.TERMINAL_ANSWER: Session._on_terminal_answer,
@@ -390,5 +426,7 @@ _HANDLERS: dict[int, Callable[[Session, Frame, bytes, float], None]] = {
     MessageId.LOCATION: Session._on_location,
     MessageId.LOCATION_ANSWER: Session._on_location,
     MessageId.LOCATION_BATCH: Session._on_batch,
+    MessageId.DRIVER: Session._on_driver,
+    PARAMETERS_ANSWER: Session._on_parameters,
 }
 """What busd reads; other messages (a bus's own of GB/T 28787, a vendor's) get a handler here."""

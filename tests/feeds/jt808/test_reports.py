@@ -157,6 +157,50 @@ def test_batch_of_a_terminal_that_sends_utc_is_put_right() -> None:
     assert [outcome(event) for event in events] == [(NOW - 1200, "corrected", True), (NOW - 600, "corrected", True)]
 
 
+@pytest.mark.parametrize(
+    "offset", [-8 * HOUR, 8 * HOUR, -7 * HOUR, 90.0, -70.0, 700.0, -(NOW - 1e6), 5 * 365 * 86400.0]
+)
+def test_a_steady_offset_is_learned_and_taken_off(offset: float) -> None:
+    """Hours, minutes, 1970, years ahead: after a few reports the fixes are live, in order and dated right."""
+    reporter, device = Reporter("jt808"), Device("1391")
+    events = [live(reporter, device, NOW + 10 * k + offset, NOW + 10 * k, 36.0 + k / 1e4) for k in range(20)]
+    for k, event in enumerate(events[8:], 8):
+        assert outcome(event) == (pytest.approx(NOW + 10 * k, abs=1.0), "corrected", False)
+    stored = live(reporter, device, NOW - 1800 + offset, NOW + 300, 37.0)
+    assert outcome(stored) == (pytest.approx(NOW - 1800, abs=2.0), "corrected", True)
+    items = batch(reporter, device, [NOW - 600 + offset, NOW - 900 + offset], NOW + 310)
+    assert [outcome(event)[1:] for event in items] == [("corrected", True)] * 2
+    assert outcome(items[0])[0] == pytest.approx(NOW - 900, abs=2.0)
+
+
+def test_a_clock_that_drifts_two_seconds_a_minute_stays_live() -> None:
+    reporter, device = Reporter("jt808"), Device("1391")
+    clocks = set()
+    for k in range(720):  # two hours: four minutes of drift
+        at = NOW + 10 * k
+        event = live(reporter, device, at - k / 3, at, 36.0 + k / 1e5)
+        assert not event.historical
+        clocks.add(event.position.clock)
+        if k > 100:
+            assert event.position.measured_at == pytest.approx(at, abs=5.0)
+    assert clocks == {"device", "corrected"}
+
+
+def test_a_clock_that_stands_still_gives_way_to_the_receivers() -> None:
+    reporter, device = Reporter("jt808"), Device("1391")
+    events = [live(reporter, device, NOW, NOW + 10 * k, 36.0 + k / 1e4) for k in range(1, 30)]
+    assert [outcome(event) for event in events[-5:]] == [(NOW + 10 * k, "receiver", False) for k in range(25, 30)]
+
+
+def test_a_clock_that_was_set_right_is_the_devices_again() -> None:
+    reporter, device = Reporter("jt808"), Device("1391")
+    for k in range(12):
+        live(reporter, device, NOW + 10 * k - 3600, NOW + 10 * k, 36.0 + k / 1e4)
+    for k in range(12, 20):
+        event = live(reporter, device, NOW + 10 * k, NOW + 10 * k, 36.0 + k / 1e4)
+    assert outcome(event) == (NOW + 190, "device", False)
+
+
 @given(st.lists(st.tuples(st.integers(-1000, 100), st.integers(0, 30), st.booleans()), max_size=30))
 def test_live_positions_only_go_forward(steps: list[tuple[int, int, bool]]) -> None:
     """Whatever comes in whatever order: live fixes have rising times, and none lies ahead of the receiver's limit."""

@@ -207,6 +207,7 @@ def test_enrol_trusts_the_first_terminal(make_bench: Any, make_terminal: Any) ->
     [
         (0x0002, b"\x01\x02vendor", 0),
         (0x0702, b"anything", 0),
+        (0x0005, b"", 0),
         (0x0900, b"", 0),
         (0x0801, b"\x00", 0),
         (0x0F42, b"vendor", 3),

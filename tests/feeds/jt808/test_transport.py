@@ -11,6 +11,8 @@ import pytest
 
 from busd.clock import ManualClock
 from busd.config import Jt808Config
+from busd.errors import FeedError
+from busd.feeds.jt808.commands import QueryLocation, QueryParameters, SendText, SetTime
 from busd.feeds.jt808.message import MessageId
 from busd.feeds.jt808.terminal import encode_batch, encode_location
 from busd.feeds.transport import Jt808Server, serve_jt808
@@ -303,6 +305,165 @@ async def test_close_is_prompt_and_tells_everyone(start: Start, make_terminal: A
     for reader, _ in links:
         assert await closed(reader)
     assert rig.server.connected() == []
+
+
+# ---- one phone, two terminals ----------------------------------------------------------------------------------------
+
+FAR = {"lat": 36.5, "lon": 103.8}
+
+
+async def test_a_second_connection_is_an_event(start: Start, make_terminal: Any) -> None:
+    rig = await start()
+    old = make_terminal()
+    old_reader, _ = await rig.login(old)
+    await rig.login(make_terminal(code=old.code))
+    assert await closed(old_reader)
+    (conflict,) = rig.server.conflicts()
+    assert (conflict.phone, conflict.kind, conflict.is_quarantined) == (old.phone, "second-connection", False)
+    rig.clock.advance(301.0)
+    assert rig.server.conflicts() == []
+
+
+async def test_a_second_connection_after_silence_is_none(start: Start, make_terminal: Any) -> None:
+    rig = await start()
+    old = make_terminal()
+    await rig.login(old)
+    rig.clock.advance(61.0)
+    await rig.login(make_terminal(code=old.code))
+    assert rig.server.conflicts() == []
+
+
+async def test_the_oldest_stays_if_the_operator_wants_it(start: Start, make_terminal: Any) -> None:
+    rig = await start(duplicate_policy="oldest")
+    old = make_terminal()
+    reader, writer = await rig.login(old)
+    new = make_terminal(code=old.code)
+    new_reader, new_writer = await rig.connect()
+    assert new.results(await ask(new_reader, new_writer, new.authenticate()))[0][2] == 1
+    assert await closed(new_reader)
+    assert old.results(await ask(reader, writer, old.location(NOW)))[0][2] == 0
+    assert len(rig.server.conflicts()) == 1
+    rig.clock.advance(61.0)
+    await rig.login(new)  # the older one is silent: the bus is not locked out
+    assert await closed(reader)
+
+
+async def test_quarantine_acknowledges_and_does_not_use(start: Start, make_terminal: Any) -> None:
+    rig = await start(duplicate_policy="quarantine")
+    old = make_terminal()
+    reader, writer = await rig.login(old)
+    await ask(reader, writer, old.location(NOW))
+    new = make_terminal(code=old.code)
+    reader, writer = await rig.login(new)
+    batch = encode_batch([encode_location(36.1, 103.0, measured_at=NOW - 900)])
+    frames = [new.location(NOW + 1), new.location(NOW + 2), new.frame(MessageId.LOCATION_BATCH, batch)]
+    assert [result for *_, result in new.results(await ask(reader, writer, b"".join(frames), 3))] == [0, 0, 0]
+    assert len(rig.submitted) == 1
+    (connected,) = rig.server.connected()
+    assert (connected.is_quarantined, connected.rejects) == (True, {"quarantined": 3})
+    assert rig.server.release("0" + new.phone)
+    await ask(reader, writer, new.location(NOW + 3))
+    assert len(rig.submitted) == 2
+    rig.clock.advance(1.0)
+    again = make_terminal(code=old.code)
+    reader, writer = await rig.login(again)
+    rig.clock.advance(300.5)
+    await ask(reader, writer, again.location(NOW + 301))
+    assert len(rig.submitted) == 3, "quiet for long enough"
+
+
+async def test_a_phone_in_two_places(start: Start, make_terminal: Any) -> None:
+    rig = await start()
+    one = make_terminal()
+    await rig.login(one)
+    for k, place in enumerate(({}, FAR, {}, FAR)):
+        terminal = make_terminal(code=one.code)
+        reader, writer = await rig.login(terminal)
+        rig.clock.advance(5.0)
+        await ask(reader, writer, terminal.location(NOW + 5 * k + 5, **place))
+    (conflict,) = rig.server.conflicts()
+    assert conflict.kind == "two-places"
+    assert conflict.distance_m > 40_000
+    assert len(rig.submitted) == 4
+
+
+# ---- commands --------------------------------------------------------------------------------------------------------
+
+
+async def test_query_is_answered(start: Start, make_terminal: Any) -> None:
+    rig = await start()
+    terminal = make_terminal(version=2019)
+    reader, writer = await rig.login(terminal)
+    asked = asyncio.create_task(rig.server.send_command("0" + terminal.phone, QueryLocation()))
+    (query,) = terminal.read(await ask(reader, writer, b""))
+    assert query.message_id == 0x8201
+    writer.write(terminal.frame(0x0001, query.serial.to_bytes(2, "big") + b"\x82\x01\x00"))  # "ok" is no place yet
+    body = query.serial.to_bytes(2, "big") + encode_location(36.0, 103.0, measured_at=NOW)
+    await ask(reader, writer, terminal.frame(MessageId.LOCATION_ANSWER, body))
+    answer = await asyncio.wait_for(asked, TIMEOUT)
+    assert answer.ok and answer.position is not None and answer.position.lat == 36.0
+    assert len(rig.submitted) == 1, "the answer is a fix, too"
+
+
+async def test_two_commands_answered_in_the_other_order(start: Start, terminal: Any) -> None:
+    rig = await start()
+    reader, writer = await rig.login(terminal)
+    text = asyncio.create_task(rig.server.send_command(terminal.phone, SendText("下一站")))
+    query = asyncio.create_task(rig.server.send_command(terminal.phone, QueryParameters()))
+    first, second = terminal.read(await ask(reader, writer, b"", 2))
+    await ask(reader, writer, terminal.frame(0x0104, second.serial.to_bytes(2, "big") + b"\x01\0\0\0\x29\x01\x0a"))
+    writer.write(terminal.frame(0x0001, first.serial.to_bytes(2, "big") + b"\x83\x00\x03"))
+    assert (await asyncio.wait_for(query, TIMEOUT)).parameters == {0x29: b"\x0a"}
+    assert (await asyncio.wait_for(text, TIMEOUT)).result == 3
+
+
+async def test_commands_that_are_not_answered(start: Start, terminal: Any) -> None:
+    rig = await start()
+    with pytest.raises(FeedError, match="not connected"):
+        await rig.server.send_command(terminal.phone, QueryLocation())
+    _, writer = await rig.login(terminal)
+    assert (await rig.server.send_command(terminal.phone, SetTime(NOW))).ok, "nothing answers that one"
+    with pytest.raises(TimeoutError):
+        await rig.server.send_command(terminal.phone, QueryLocation(), timeout_s=0.01)
+    with pytest.raises(ValueError, match="GBK"):
+        await rig.server.send_command(terminal.phone, SendText(""))
+    waiting = [asyncio.create_task(rig.server.send_command(terminal.phone, QueryLocation())) for _ in range(20)]
+    await until(lambda: sum(task.done() for task in waiting) == 4)
+    writer.close()
+    for outcome in await asyncio.gather(*waiting, return_exceptions=True):
+        assert isinstance(outcome, FeedError)
+
+
+# ---- for lists -------------------------------------------------------------------------------------------------------
+
+
+async def test_what_is_known_of_a_terminal(start: Start, terminal: Any) -> None:
+    rig = await start()
+    reader, writer = await rig.login(terminal)
+    rig.clock.advance(10.0)
+    await ask(reader, writer, terminal.location(NOW + 9) + terminal.location(NOW + 9, lat=0.0, lon=0.0), 2)
+    rig.clock.advance(2.0)
+    (one,) = rig.server.connected()
+    assert (one.phone, one.connected_at, one.last_fix_at, one.silent_s) == (terminal.phone, NOW, NOW + 9, 2.0)
+    assert (one.rejects, one.frames, one.address) == ({"zero_island": 1}, 4, "127.0.0.1")
+    assert one.ack_s == 0.0
+    assert (one.clock_offset_s, one.driver, one.is_quarantined) == (None, "", False)
+
+
+async def test_one_connection_that_cannot_be_kept_does_not_cost_the_others(start: Start, make_terminal: Any) -> None:
+    rig = await start()
+    one, two = make_terminal(phone="13900000001"), make_terminal(phone="13900000002", plate="B")
+    (one_reader, one_writer), (reader, writer) = await rig.login(one), await rig.login(two)
+    await ask(one_reader, one_writer, one.location(NOW))
+    rig.before_submit = _full
+    one_writer.write(one.location(NOW + 1))
+    assert await closed(one_reader)
+    rig.before_submit = lambda: None
+    assert two.results(await ask(reader, writer, two.location(NOW + 1)))[0][2] == 0
+
+
+def _full() -> None:
+    raise OSError(28, "No space left on device")
 
 
 async def until(condition: Callable[[], bool]) -> None:
