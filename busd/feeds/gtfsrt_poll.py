@@ -13,9 +13,9 @@ import asyncio
 import ipaddress
 import random
 import socket
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
 import aiohttp
@@ -26,8 +26,8 @@ from busd.clock import Clock
 from busd.config import FeedConfig
 from busd.errors import FeedError, Reason
 from busd.feeds import Submit
-from busd.feeds.gtfsrt import Decoded, decode
-from busd.types import VehiclePosition
+from busd.feeds.gtfsrt import decode
+from busd.types import Rejected, VehiclePosition
 
 log = structlog.get_logger(__name__)
 
@@ -46,6 +46,19 @@ def wait_s(interval_s: float, failures: int, jitter: float, retry_after_s: float
     """Seconds until the next poll; ``jitter`` in [0, 1) comes from outside."""
     base = interval_s if failures == 0 else max(interval_s, min(MAX_BACKOFF_S, interval_s * 2.0 ** min(failures, 20)))
     return max(base, min(retry_after_s, MAX_RETRY_AFTER_S)) * (1.0 + JITTER * jitter)
+
+
+class Message(Protocol):
+    """What a polled source says at once, whatever its format."""
+
+    @property
+    def header_at(self) -> float | None: ...
+
+    @property
+    def positions(self) -> list[VehiclePosition]: ...
+
+    @property
+    def rejects(self) -> list[Rejected]: ...
 
 
 class Memory:
@@ -69,7 +82,7 @@ class Memory:
             headers["If-Modified-Since"] = self.modified
         return headers
 
-    def news(self, message: Decoded, now: float) -> list[VehiclePosition]:
+    def news(self, message: Message, now: float) -> list[VehiclePosition]:
         """The positions that are newer than the last of their vehicle, by measured_at. A message whose header is
         earlier than the last one's is left out as a whole, until it is clear that the producer's clock was set back."""
         if not self._in_order(message):
@@ -100,7 +113,7 @@ class Memory:
                 "feed is stale" if self.stale else "feed is fresh again", feed=self.name, age_s=round(age)
             )
 
-    def _in_order(self, message: Decoded) -> bool:
+    def _in_order(self, message: Message) -> bool:
         if message.header_at is None:
             return True
         if self.header_at is not None and message.header_at < self.header_at:
@@ -115,7 +128,10 @@ class Memory:
 
 
 class Poller:
-    """One source of the configuration. `run` until cancelled; `poll_once` is one request."""
+    """One source of the configuration. `run` until cancelled; `poll_once` is one request. Another format of answers, or
+    a request with a body, is a subclass with its own `accept`, `decode` and `request_body`."""
+
+    accept = "application/x-protobuf, application/octet-stream, */*;q=0.5"
 
     def __init__(
         self,
@@ -177,31 +193,38 @@ class Poller:
             self._submit(fresh, False)
         return len(fresh)
 
-    async def _ask(self) -> Decoded | None:
+    async def _ask(self) -> Message | None:
         """The next message; None if the source says that nothing changed. The validators are kept only for a message
         that came whole and could be read, so that a broken one is asked for again."""
         if self.config.url.startswith("file:"):
-            return self._decode(await asyncio.get_running_loop().run_in_executor(None, self._read_file))
+            return await self.decode(await asyncio.get_running_loop().run_in_executor(None, self._read_file))
         if self._session is None:
-            self._session = self._open_session()
-        headers = {"Accept": "application/x-protobuf, application/octet-stream, */*;q=0.5"}
-        headers |= self.config.headers | self.memory.request_headers()
-        # a redirect could carry the operator's own headers (an API key) to somebody else
-        follow = not self.config.headers
-        async with self._session.get(
-            self.config.url, headers=headers, allow_redirects=follow, max_redirects=3
+            self._session = open_session(self.config)
+        body = self.request_body()
+        headers = {"Accept": self.accept} | self.config.headers
+        headers |= self.memory.request_headers() if body is None else {"Content-Type": "text/xml; charset=utf-8"}
+        # a redirect could carry the operator's own headers (an API key) or a request to somebody else
+        follow = not self.config.headers and body is None
+        method = "GET" if body is None else "POST"
+        async with self._session.request(
+            method, self.config.url, data=body, headers=headers, allow_redirects=follow, max_redirects=3
         ) as response:
             if response.status == 304:
                 return None
             if response.status != 200:
                 self._retry_after_s = _retry_after(response.headers.get("Retry-After", ""))
                 raise FeedError(f"{self.config.name}: status {response.status}")
-            message = self._decode(await self._read(response))
+            message = await self.decode(await read_answer(response, self.config.name, self.config.max_bytes))
             self.memory.etag = response.headers.get("ETag")
             self.memory.modified = response.headers.get("Last-Modified")
             return message
 
-    def _decode(self, body: bytes) -> Decoded:
+    def request_body(self) -> bytes | None:
+        """What to post; None asks with a GET."""
+        return None
+
+    async def decode(self, body: bytes) -> Message:
+        """Reads an answer; `FeedError` if it is none."""
         return decode(
             body,
             source=self.config.name,
@@ -223,28 +246,30 @@ class Poller:
         why = str(error) if isinstance(error, FeedError) else type(error).__name__
         log.warning("feed could not be read", feed=name, why=why, failures=self.failures)
 
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
-        limit = self.config.max_bytes
-        body = bytearray()
-        async for chunk in response.content.iter_chunked(65_536):
-            body += chunk
-            if len(body) > limit:
-                raise FeedError(f"{self.config.name}: the answer is larger than {limit} bytes")
-        return bytes(body)
-
     def _read_file(self) -> bytes:
         path = Path(unquote(urlsplit(self.config.url).path))
         with path.open("rb") as file:
             return file.read(self.config.max_bytes + 1)
 
-    def _open_session(self) -> aiohttp.ClientSession:
-        private = self.config.allow_private
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=2, socket_factory=None if private else public_socket),
-            timeout=aiohttp.ClientTimeout(total=self.config.timeout_s),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": "busd"},
-        )
+
+def open_session(config: FeedConfig) -> aiohttp.ClientSession:
+    """A client for one source: few connections, no cookies, one time limit, no private addresses unless allowed."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=2, socket_factory=None if config.allow_private else public_socket),
+        timeout=aiohttp.ClientTimeout(total=config.timeout_s),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"User-Agent": "busd"},
+    )
+
+
+async def read_answer(response: aiohttp.ClientResponse, name: str, limit: int) -> bytes:
+    """The body; `FeedError` as soon as it is larger than ``limit``."""
+    body = bytearray()
+    async for chunk in response.content.iter_chunked(65_536):
+        body += chunk
+        if len(body) > limit:
+            raise FeedError(f"{name}: the answer is larger than {limit} bytes")
+    return bytes(body)
 
 
 def public_socket(address: tuple[int, int, int, str, tuple[Any, ...]]) -> socket.socket:
@@ -259,8 +284,3 @@ def public_socket(address: tuple[int, int, int, str, tuple[Any, ...]]) -> socket
 def _retry_after(text: str) -> float:
     """Seconds of a Retry-After header; the form with a date is rare and counts as none."""
     return float(text) if text.strip().isdecimal() else 0.0
-
-
-def pollers(configs: Iterable[FeedConfig], submit: Submit, clock: Clock) -> list[Poller]:
-    """A poller for every polled source of the configuration."""
-    return [Poller(config, submit, clock) for config in configs]
