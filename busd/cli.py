@@ -15,6 +15,8 @@ COMMANDS = {
     "check": "busd.commands:check",
     "config": "busd.commands:config",
     "bench": "busd.commands:bench",
+    "feed": "busd.feed_commands:feed",
+    "devices": "busd.device_commands:devices",
     "replay": "replay.cli:replay",
     "demo": "busd.demo:demo",
 }

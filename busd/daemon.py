@@ -7,7 +7,6 @@ import contextlib
 import signal
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -18,7 +17,10 @@ from busd.clock import Clock
 from busd.config import Config
 from busd.engine import Engine
 from busd.errors import BusdError, JournalError
-from busd.feeds.gtfsrt_poll import pollers
+from busd.feeds import open_feeds
+from busd.feeds.datum_watch import DatumWatch, Suspicion
+from busd.feeds.intake import Roll
+from busd.feeds.nmea_server import NmeaServer, serve_nmea
 from busd.feeds.transport import Jt808Server, serve_jt808
 from busd.journal import CrashGuard, Journal, write_snapshot
 from busd.line import Line
@@ -28,7 +30,11 @@ from busd.recovery import first_inputs, mark_clean, mark_running, recover
 from busd.registry import DeviceRegistry
 from busd.signs.hub import token_authenticator
 from busd.signs.server import SignServer
-from busd.types import BoardsChanged, NetworkLoaded, Output, Progress
+from busd.track.datum_watch import ShapeDistance
+from busd.track.events import Event
+from busd.types import BoardsChanged, NetworkLoaded, Output, Progress, VehicleEvent, VehiclePosition
+from busd.web.admin import DeviceDoor
+from busd.web.push import PushDoor
 from busd.web.server import WebServer, start_web
 from busd.web.services import WebServices
 from gtfs.errors import GtfsError
@@ -37,6 +43,7 @@ log = structlog.get_logger(__name__)
 
 LAG_CHECK_S = 0.5
 STOP_FEEDS_S = 2.0
+DATUM_LOOK_S = 2.0
 
 
 @dataclass
@@ -51,7 +58,11 @@ class Daemon:
     journal: Journal = field(init=False)
     signs: SignServer = field(init=False)
     web: WebServer = field(init=False)
+    registry: DeviceRegistry = field(init=False)
+    roll: Roll = field(default_factory=Roll)
+    datums: DatumWatch = field(init=False)
     jt808: Jt808Server | None = None
+    nmea: list[NmeaServer] = field(default_factory=list)
     started: float = 0.0
     _tasks: list[asyncio.Task[Any]] = field(default_factory=list)
 
@@ -100,21 +111,37 @@ class Daemon:
         )
         self.signs = SignServer(config.signs, self.bus, self.clock, token_authenticator(config.signs))
         await self.signs.start()
+        self.registry = DeviceRegistry(state_dir / "registry.sqlite")
+        self.datums = DatumWatch(datums_of(config))
         self.web = await start_web(config.web, self._services(engine))
-        await self._open_feeds(state_dir)
+        await self._open_feeds()
         self.line.start()
-        for job in (self._sync, self._snapshots, self._tidy, self._watch_timetable, self._watch_lag):
+        for job in (
+            self._sync,
+            self._snapshots,
+            self._tidy,
+            self._watch_timetable,
+            self._watch_datums,
+            self._watch_lag,
+        ):
             self._tasks.append(asyncio.create_task(job(), name=job.__name__))
         for task in self._tasks:
             task.add_done_callback(_report_end)
 
-    async def _open_feeds(self, state_dir: Path) -> None:
+    def submit(self, positions: Sequence[VehiclePosition], historical: bool = False) -> None:
+        """What every feed hands its positions to."""
+        self.line.submit(positions, historical)
+        self.datums.note(positions)
+
+    async def _open_feeds(self) -> None:
         config = self.config
         if config.jt808.enabled:
-            registry = DeviceRegistry(state_dir / "registry.sqlite")
-            self.jt808 = await serve_jt808(config.jt808, self.line.submit, self.clock, registry)
-        for poller in pollers(config.feeds, self.line.submit, self.clock):
-            self._tasks.append(asyncio.create_task(poller.run(), name=f"feed {poller.config.name}"))
+            self.jt808 = await serve_jt808(config.jt808, self.submit, self.clock, self.registry)
+        for receiver in config.nmea:
+            server = await serve_nmea(receiver, self.submit, self.clock, self.registry.find_vehicle, self.roll)
+            self.nmea.append(server)
+        for feed in open_feeds(config.feeds, self.submit, self.clock):
+            self._tasks.append(asyncio.create_task(feed.run(), name=f"feed {feed.config.name}"))
 
     async def _stop(self) -> None:
         for task in self._tasks:
@@ -123,8 +150,10 @@ class Daemon:
         if self.jt808 is not None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.jt808.close(), STOP_FEEDS_S)
+        await asyncio.gather(*(server.close() for server in self.nmea))
         self.line.stop()
         await asyncio.gather(self.signs.stop(), self.web.close())
+        self.registry.close()
         for last in (self.journal.sync, self._snapshot_now):
             try:
                 last()
@@ -154,6 +183,15 @@ class Daemon:
             health=self.health,
             simulated=self.config.demo.simulated,
             speed=float(getattr(self.clock, "speed", 1.0)),
+            push=PushDoor(self.config.push, self.submit, self.clock, self.registry.find_vehicle, self.roll),
+            devices=DeviceDoor(
+                self.registry,
+                self.roll,
+                self.clock,
+                self.config.web.admin_token,
+                lambda: self.jt808.connected() if self.jt808 is not None else [],
+                self.datums.rows,
+            ),
         )
 
     def health(self) -> dict[str, Any]:
@@ -217,12 +255,39 @@ class Daemon:
                 self.line.take([NetworkLoaded(self.line.now(), network.digest)])
                 log.info("timetable_replaced", digest=network.digest[:12], trips=len(network.trip_id))
 
+    async def _watch_datums(self) -> None:
+        """Holds a few fixes of every source against the shapes; the tree of shapes is only built where there are any."""
+        shapes: ShapeDistance | None = None
+        network = None
+        while True:
+            await asyncio.sleep(DATUM_LOOK_S)
+            if not self.datums.is_waiting:
+                continue
+            if network is not self.line.engine.network:
+                network = self.line.engine.network
+                shapes = await asyncio.to_thread(ShapeDistance, network)
+                self.datums.forget()
+            if shapes is not None:
+                for suspicion in await asyncio.to_thread(self.datums.look, shapes):
+                    self._suspect(suspicion)
+
+    def _suspect(self, suspicion: Suspicion) -> None:
+        event = VehicleEvent(self.clock.now(), "", Event.DATUM, f"{suspicion.source}: {suspicion.text}")
+        for sink in self.line.sinks:
+            sink([event])
+
     async def _watch_lag(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             due = loop.time() + LAG_CHECK_S
             await asyncio.sleep(LAG_CHECK_S)
             metrics.LOOP_LAG.observe(max(loop.time() - due, 0.0))
+
+
+def datums_of(config: Config) -> dict[str, str]:
+    """Source -> the datum its coordinates are said to be in."""
+    sources = (*((config.jt808,) if config.jt808.enabled else ()), *config.feeds, *config.push, *config.nmea)
+    return {source.name: source.datum for source in sources}
 
 
 def engine_parameters(config: Config) -> Parameters:

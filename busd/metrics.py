@@ -58,6 +58,13 @@ POSITION_AGE = histogram(
 FEED_UP = gauge("busd_feed_up", "1 while the last poll of the feed succeeded.", ("feed",))
 FEED_POLLS = counter("busd_feed_polls_total", "Polls of a feed by result.", ("feed", "result"))
 FEED_SECONDS = histogram("busd_feed_poll_seconds", "Duration of a poll of a feed.", _SLOW, ("feed",))
+FEED_IGNORED = counter("busd_feed_ignored_total", "Good messages that are no position, by kind.", ("feed", "kind"))
+FEED_DATUM_SUSPECT = gauge(
+    "busd_feed_datum_suspect",
+    "1 while positions of the source fit the shapes only in this other datum.",
+    ("feed", "datum"),
+)
+NMEA_CONNECTIONS = gauge("busd_nmea_connections", "Open NMEA connections.", ("source",))
 FEED_AGE = gauge("busd_feed_age_seconds", "Age of the newest header of a feed when it was polled.", ("feed",))
 
 # ---- in: JT/T 808 ----------------------------------------------------------------------------------------------------
@@ -67,6 +74,7 @@ JT808_CLOSED = counter("busd_jt808_closed_total", "Terminal connections closed, 
 JT808_FRAMES = counter("busd_jt808_frames_total", "Good frames by message id (ids busd knows, else 'other').", ("id",))
 JT808_REPLIES = counter("busd_jt808_replies_total", "Replies by message id.", ("id",))
 JT808_REFUSED = counter("busd_jt808_refused_total", "Registrations and authentications refused, by cause.", ("cause",))
+JT808_CONFLICTS = counter("busd_jt808_conflicts_total", "Signs of two terminals under one phone, by kind.", ("kind",))
 ACK_SECONDS = histogram("busd_ack_seconds", "Position frame read to acknowledgement written.", _FAST)
 
 # ---- journal ---------------------------------------------------------------------------------------------------------

@@ -25,12 +25,20 @@ import msgspec
 MAX_DEVICES = 100_000
 """Enrolled at most: whoever floods the open door with made-up phones fills a table, not the memory."""
 
+MAX_ALIASES = 200_000
+ALIAS_KINDS = ("imei", "id", "plate")
+"""What names a device besides the phone of a terminal: the modem's number, a tracker's own id, the number plate."""
+
 _PHONE = re.compile(r"[0-9a-f]{1,20}")
+_IMEI = re.compile(r"[0-9]{14,17}")
 _NOBODY = b"\0" * 32
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS device (
     phone TEXT PRIMARY KEY, vehicle_id TEXT, plate TEXT NOT NULL, terminal_id TEXT NOT NULL, code_hash BLOB NOT NULL,
     listed INTEGER NOT NULL, first_seen_at REAL, last_seen_at REAL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS alias (
+    kind TEXT NOT NULL, key TEXT NOT NULL, vehicle_id TEXT NOT NULL, PRIMARY KEY (kind, key)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS token (
     kind TEXT NOT NULL, owner TEXT NOT NULL, hash BLOB NOT NULL, PRIMARY KEY (kind, owner)
@@ -57,24 +65,32 @@ class Device(msgspec.Struct, gc=False):
     last_seen_at: float | None = None
 
     # of this run, never stored
+    alias: str | None = None
+    """the bus, where an operator has said so of its plate or IMEI"""
     live_at: float = float("-inf")
     """the newest fix that was passed on as the live one"""
-    recent: tuple[int, ...] = ()
+    newest_at: float = float("-inf")
+    """the latest measured_at of a live fix, as it was before a limit: nothing later was ever sent"""
+    recent: list[int] = msgspec.field(default_factory=list)
     """hashes of the latest reports, oldest first: a resent one is acknowledged again but stored once"""
     has_doors: bool = False
     """a door bit has been seen: until then a closed door may be one that is not wired"""
     clock_skew_s: float = 0.0
     """what its clock is wrong by, when that is a plain number of hours"""
+    driver: str = ""
+    """who has logged on"""
 
     @property
     def name(self) -> str:
         """The vehicle id of its positions: an operator's word, else the plate, else the phone."""
-        return self.vehicle_id or self.plate or self.phone
+        return self.vehicle_id or self.alias or self.plate or self.phone
 
 
 Row = tuple[str, str | None, str, str, bytes, int, float | None, float | None]
 Token = tuple[str, str, bytes | None]
 """(kind, owner, hash); hash None = gone"""
+Alias = tuple[str, str, str | None]
+"""(kind, key, vehicle id); vehicle id None = gone"""
 
 
 class Changes(msgspec.Struct):
@@ -82,6 +98,9 @@ class Changes(msgspec.Struct):
 
     devices: list[Row]
     tokens: list[Token]
+    gone: list[str] = []
+    """phones"""
+    aliases: list[Alias] = []
 
 
 class ImportReport(msgspec.Struct):
@@ -101,7 +120,9 @@ class DeviceRegistry:
     def __init__(self, path: Path | None = None, max_devices: int = MAX_DEVICES) -> None:
         self._devices: dict[str, Device] = {}
         self._tokens: dict[tuple[str, str], bytes] = {}
+        self._aliases: dict[tuple[str, str], str] = {}
         self._changed: set[str] = set()
+        self._changed_aliases: set[tuple[str, str]] = set()
         self._changed_tokens: set[tuple[str, str]] = set()
         self._max_devices = max_devices
         self._lock = threading.Lock()
@@ -112,12 +133,15 @@ class DeviceRegistry:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.executescript(_SCHEMA)
+            for kind, key, vehicle in self._db.execute("SELECT kind, key, vehicle_id FROM alias"):
+                self._aliases[kind, key] = vehicle
             for phone, vehicle_id, plate, terminal_id, code_hash, listed, first, last in self._db.execute(
                 "SELECT * FROM device"
             ):
                 self._devices[phone] = Device(
                     phone, vehicle_id, plate, terminal_id, code_hash, bool(listed), first, last
                 )
+                self._devices[phone].alias = self._aliases.get(("plate", plate))
             for kind, owner, stored in self._db.execute("SELECT kind, owner, hash FROM token"):
                 self._tokens[kind, owner] = stored
 
@@ -142,6 +166,7 @@ class DeviceRegistry:
             device = self._devices[phone] = Device(phone, first_seen_at=at)
         device.code_hash = digest(code)
         device.plate = plate or device.plate
+        device.alias = self._aliases.get(("plate", device.plate)) or device.alias
         device.terminal_id = terminal_id or device.terminal_id
         device.first_seen_at = at if device.first_seen_at is None else device.first_seen_at
         device.last_seen_at = at
@@ -185,26 +210,108 @@ class DeviceRegistry:
         for phone, vehicle_id in terminals.items():
             self.list_device(phone, vehicle_id)
 
+    def remove_device(self, phone: str) -> bool:
+        """Forgets a terminal, its code included: it has to register again. False if it was not known."""
+        phone = normal_phone(phone)
+        known = self._devices.pop(phone, None) is not None
+        if known:
+            self._changed.add(phone)
+        return known
+
     def import_csv(self, text: str) -> ImportReport:
-        """Columns ``phone``, then ``vehicle_id`` and ``plate`` if there are any; a bad line does not cost the others."""
+        """Columns ``phone``, ``imei``, ``id``, ``plate`` (at least one of them) and ``vehicle_id``: every device a line
+        names is in that bus. A line with a phone alone lists the phone. A bad line does not cost the others."""
         report = ImportReport()
         reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")), restval="")
-        fields = [(name or "").strip().lower() for name in reader.fieldnames or ()]
-        if "phone" not in fields:
-            report.problems.append((1, "there is no column 'phone'"))
-            return report
-        reader.fieldnames = fields
-        for record in reader:
-            try:
-                new = self.list_device(
-                    *(str(record.get(key) or "").strip() for key in ("phone", "vehicle_id", "plate"))
-                )
-            except ValueError as error:
-                report.problems.append((reader.line_num, str(error)))
-                continue
-            report.added += new
-            report.changed += not new
+        try:
+            fields = [(name or "").strip().lower() for name in reader.fieldnames or ()]
+            if not {"phone", *ALIAS_KINDS} & set(fields):
+                report.problems.append((1, f"there is none of the columns phone, {', '.join(ALIAS_KINDS)}"))
+                return report
+            reader.fieldnames = fields
+            for record in reader:
+                try:
+                    new = self.enter({key: str(record.get(key) or "").strip() for key in fields})
+                except ValueError as error:
+                    report.problems.append((reader.line_num, str(error)))
+                    continue
+                report.added += new
+                report.changed += not new
+        except csv.Error as error:
+            report.problems.append((reader.line_num, str(error)))
         return report
+
+    def enter(self, entry: Mapping[str, str]) -> bool:
+        """One operator's entry: ``phone``, ``imei``, ``id``, ``plate``, ``vehicle_id``, as far as they are given. True if
+        any of it is new. ValueError says what is wrong; then nothing has been changed."""
+        phone, vehicle_id = entry.get("phone", ""), entry.get("vehicle_id", "")
+        named = [(kind, entry[kind]) for kind in ALIAS_KINDS if entry.get(kind)]
+        if phone and not _PHONE.fullmatch(phone.strip().lower()):
+            raise ValueError(f"{phone[:40]!r} is no phone: 1 to 20 digits")
+        if not phone and not named:
+            raise ValueError(f"none of phone, {', '.join(ALIAS_KINDS)} is given")
+        if not phone and not vehicle_id:
+            raise ValueError("no vehicle_id")
+        for kind, key in [*named, ("vehicle_id", vehicle_id)]:
+            if len(key) > 64 or not key.isprintable():
+                raise ValueError(f"{key[:40]!r} is no {kind}")
+            if kind == "imei" and not _IMEI.fullmatch(key):
+                raise ValueError(f"{key[:40]!r} is no IMEI: 14 to 17 digits")
+        new = False
+        if phone:
+            new = self.list_device(phone, vehicle_id or None, entry.get("plate", ""))
+        if vehicle_id:
+            for kind, key in named:
+                new = self.set_alias(kind, key, vehicle_id) or new
+        return new
+
+    # ---- other names of devices ----------------------------------------------------------------------------------------
+
+    def aliases(self) -> Iterator[tuple[str, str, str]]:
+        """(kind, key, vehicle id), kind one of `ALIAS_KINDS`."""
+        for (kind, key), vehicle_id in self._aliases.items():
+            yield kind, key, vehicle_id
+
+    def set_alias(self, kind: str, key: str, vehicle_id: str) -> bool:
+        """True if the name was not known before. ValueError for a kind there is not, or if there are too many."""
+        if kind not in ALIAS_KINDS:
+            raise ValueError(f"no such kind of name: {kind!r}; there are {', '.join(ALIAS_KINDS)}")
+        new = (kind, key) not in self._aliases
+        if new and len(self._aliases) >= MAX_ALIASES:
+            raise ValueError(f"more than {MAX_ALIASES} names of devices")
+        self._aliases[kind, key] = vehicle_id
+        self._changed_aliases.add((kind, key))
+        self._name_again(kind, key, vehicle_id)
+        return new
+
+    def remove_alias(self, kind: str, key: str) -> bool:
+        """False if there was no such name."""
+        if self._aliases.pop((kind, key), None) is None:
+            return False
+        self._changed_aliases.add((kind, key))
+        self._name_again(kind, key, None)
+        return True
+
+    def identify(self, device: Device, imei: str) -> None:
+        """The terminal has told its IMEI (JT/T 808-2019, authentication): an operator may have named its bus by that."""
+        vehicle_id = self._aliases.get(("imei", imei))
+        if vehicle_id is not None:
+            device.alias = vehicle_id
+
+    def find_vehicle(self, device_id: str) -> str | None:
+        """The vehicle id that an operator has entered for whatever a device calls itself; None = nothing entered."""
+        for kind in ALIAS_KINDS:
+            vehicle_id = self._aliases.get((kind, device_id))
+            if vehicle_id is not None:
+                return vehicle_id
+        device = self._devices.get(normal_phone(device_id))
+        return device.vehicle_id or device.alias if device is not None and device.listed else None
+
+    def _name_again(self, kind: str, key: str, vehicle_id: str | None) -> None:
+        if kind == "plate":
+            for device in self._devices.values():
+                if device.plate == key:
+                    device.alias = vehicle_id
 
     # ---- tokens of signs and whatever else shows one ------------------------------------------------------------------
 
@@ -228,14 +335,17 @@ class DeviceRegistry:
 
     def take_changes(self) -> Changes | None:
         """What is to be written, once; None if nothing is."""
-        if not (self._changed or self._changed_tokens):
+        if not (self._changed or self._changed_tokens or self._changed_aliases):
             return None
         changes = Changes(
-            [_row(self._devices[phone]) for phone in self._changed],
+            [_row(self._devices[phone]) for phone in self._changed if phone in self._devices],
             [(*key, self._tokens.get(key)) for key in self._changed_tokens],
+            [phone for phone in self._changed if phone not in self._devices],
+            [(*key, self._aliases.get(key)) for key in self._changed_aliases],
         )
         self._changed.clear()
         self._changed_tokens.clear()
+        self._changed_aliases.clear()
         return changes
 
     def write_changes(self, changes: Changes) -> None:
@@ -251,10 +361,19 @@ class DeviceRegistry:
                 "DELETE FROM token WHERE kind = ? AND owner = ?",
                 [token[:2] for token in changes.tokens if not token[2]],
             )
+            self._db.executemany("DELETE FROM device WHERE phone = ?", [(phone,) for phone in changes.gone])
+            self._db.executemany(
+                "INSERT OR REPLACE INTO alias VALUES (?, ?, ?)", [alias for alias in changes.aliases if alias[2]]
+            )
+            self._db.executemany(
+                "DELETE FROM alias WHERE kind = ? AND key = ?", [alias[:2] for alias in changes.aliases if not alias[2]]
+            )
 
     def give_back(self, changes: Changes) -> None:
         """After a write that failed: they are changes again."""
         self._changed.update(row[0] for row in changes.devices)
+        self._changed.update(changes.gone)
+        self._changed_aliases.update((alias[0], alias[1]) for alias in changes.aliases)
         self._changed_tokens.update((token[0], token[1]) for token in changes.tokens)
 
     def flush(self) -> None:

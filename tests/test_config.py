@@ -76,7 +76,7 @@ def test_all_sections(tmp_path: Path) -> None:
         ({"gtfs": {"path": ""}}, "gtfs.path: expected the path"),
         ({**GTFS, "wbe": {}}, "wbe: no such key; did you mean 'web'?"),
         ({**GTFS, "web": {"prot": 1}}, "web.prot: no such key; did you mean 'port'?"),
-        ({**GTFS, "web": {"zzz": 1}}, "web.zzz: no such key; known are host, port, public_url"),
+        ({**GTFS, "web": {"zzz": 1}}, "web.zzz: no such key; known are admin_token, host, port, public_url"),
         ({**GTFS, "web": {"port": "8080"}}, "web.port: expected `int`, got `str`"),
         ({**GTFS, "web": {"port": True}}, "web.port: expected `int`, got `bool`"),
         ({**GTFS, "web": {"port": 70000}}, "web.port: expected `int` <= 65535"),
@@ -170,7 +170,7 @@ def test_the_reference_is_a_config_with_every_key_and_its_sentence() -> None:
     uncommented = tomllib.loads("\n".join(key.sub(r"\2", line) for line in text.splitlines()))
     uncommented["feeds"][0] |= FEED
     config = parse_config(uncommented)
-    defaults = parse_config({**GTFS, "feeds": [FEED]})
+    defaults = parse_config({**GTFS, "feeds": [FEED], "push": [{}], "nmea": [{}]})
     assert msgspec.structs.replace(config, gtfs=defaults.gtfs) == defaults
     for field in msgspec.structs.fields(Config):
         section = struct_of_list(field.type) or field.type

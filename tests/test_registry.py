@@ -105,8 +105,51 @@ def test_import() -> None:
 
 
 def test_import_without_the_column() -> None:
-    assert DeviceRegistry().import_csv("imei,vehicle\n1,2\n").problems == [(1, "there is no column 'phone'")]
-    assert DeviceRegistry().import_csv("").problems == [(1, "there is no column 'phone'")]
+    problems = [(1, "there is none of the columns phone, imei, id, plate")]
+    assert DeviceRegistry().import_csv("number,vehicle\n1,2\n").problems == problems
+    assert DeviceRegistry().import_csv("").problems == problems
+
+
+def test_buses_are_named_by_plate_imei_and_tracker_id(tmp_path: Path) -> None:
+    registry = DeviceRegistry(tmp_path / "registry.db")
+    terminal = registry.enrol("1391", b"code", 1.0, "甘A1")
+    modern = registry.enrol("1392", b"code", 1.0)
+    assert terminal is not None and modern is not None
+    report = registry.import_csv(
+        "plate,imei,id,vehicle_id\n甘A1,,,1207\n,860000000000001,,1208\n,,phone-7,1209\n,12,,1210\n,,x,\n,,,1211\n"
+    )
+    assert (report.added, report.changed) == (3, 0)
+    assert [line for line, _ in report.problems] == [5, 6, 7]
+    assert terminal.name == "1207"
+    registry.identify(modern, "860000000000001")
+    assert modern.name == "1208"
+    registry.close()
+    registry = DeviceRegistry(tmp_path / "registry.db")
+    assert [registry.find_vehicle(name) for name in ("甘A1", "860000000000001", "phone-7", "1391", "?")] == [
+        "1207",
+        "1208",
+        "1209",
+        None,
+        None,
+    ]
+    again = registry.find_device("1391")
+    assert again is not None and again.name == "1207"
+    assert registry.remove_alias("plate", "甘A1") and not registry.remove_alias("plate", "甘A1")
+    assert again.name == "甘A1"
+    assert registry.remove_device("01392") and not registry.remove_device("1392")
+    registry.close()
+    registry = DeviceRegistry(tmp_path / "registry.db")
+    assert [device.phone for device in registry.devices()] == ["1391"]
+    assert sorted(registry.aliases()) == [("id", "phone-7", "1209"), ("imei", "860000000000001", "1208")]
+    registry.close()
+
+
+def test_a_listed_phone_names_the_bus_of_any_source() -> None:
+    registry = DeviceRegistry()
+    registry.list_device("13900000001", "bus-1")
+    assert registry.find_vehicle("013900000001") == "bus-1"
+    with pytest.raises(ValueError, match="no such kind"):
+        registry.set_alias("colour", "red", "1")
 
 
 def test_tokens() -> None:

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 import msgspec
 
+from busd.config.feeds import check_feed
 from busd.config.schema import Config, Section, is_struct, struct_of_list
 from busd.errors import ConfigError
 
@@ -72,16 +72,30 @@ def check_config(config: Config) -> list[str]:
         if port in ports:
             problems.append(f"{key}: {port} is taken by {ports[port]}")
         ports.setdefault(port, key)
+    for i, feed in enumerate(config.feeds):
+        if feed.port and feed.port in ports:
+            problems.append(f"feeds[{i}].port: {feed.port} is taken by {ports[feed.port]}")
+        ports.setdefault(feed.port, f"feeds[{i}].port")
     names = {config.jt808.name: "jt808.name"} if config.jt808.enabled else {}
     for i, feed in enumerate(config.feeds):
         if feed.name in names:
             problems.append(f"feeds[{i}].name: {feed.name!r} is taken by {names[feed.name]}")
         names.setdefault(feed.name, f"feeds[{i}].name")
-        scheme = urlsplit(feed.url).scheme
-        if scheme == "file" and not feed.allow_private:
-            problems.append(f"feeds[{i}].url: files need feeds[{i}].allow_private = true")
+        problems += check_feed(feed, f"feeds[{i}]")
         if feed.timeout_s > max(feed.interval_s, 10.0) * 3:
             problems.append(f"feeds[{i}].timeout_s: {feed.timeout_s:g} is longer than three intervals")
+    for section in ("push", "nmea"):
+        for i, entry in enumerate(getattr(config, section)):
+            if entry.name in names:
+                problems.append(f"{section}[{i}].name: {entry.name!r} is taken by {names[entry.name]}")
+            names.setdefault(entry.name, f"{section}[{i}].name")
+    for i, receiver in enumerate(config.nmea):
+        if not (receiver.udp or receiver.tcp):
+            problems.append(f"nmea[{i}].tcp: one of udp and tcp must be true")
+        if receiver.tcp and receiver.port and receiver.port in ports:
+            problems.append(f"nmea[{i}].port: {receiver.port} is taken by {ports[receiver.port]}")
+        if receiver.tcp:
+            ports.setdefault(receiver.port, f"nmea[{i}].port")
     if config.state.segment_bytes * 2 > config.state.journal_max_bytes:
         problems.append("state.segment_bytes: must not be more than half of state.journal_max_bytes")
     return problems

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import Meta
 
-from busd.config.schema import Config, FeedConfig, is_struct, struct_of_list
+from busd.config.schema import Config, FeedConfig, default_of, is_struct, struct_of_list
 
 
 def describe_config() -> str:
@@ -43,7 +43,7 @@ def _keys(section: type[msgspec.Struct]) -> Iterator[str]:
         if field.required:
             yield f'{"# " if section is FeedConfig else ""}{field.name} = "..."'
         else:
-            yield f"# {field.name} = {_toml(_default(field))}"
+            yield f"# {field.name} = {_toml(default_of(field))}"
 
 
 def _attribute_docs(section: type[msgspec.Struct]) -> dict[str, str]:
@@ -55,10 +55,6 @@ def _attribute_docs(section: type[msgspec.Struct]) -> dict[str, str]:
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(below, ast.Expr):
             docs[field.target.id] = str(ast.literal_eval(below.value))
     return docs
-
-
-def _default(field: msgspec.structs.FieldInfo) -> object:
-    return field.default_factory() if field.default is msgspec.NODEFAULT else field.default
 
 
 def _sentence(annotation: Any) -> str:

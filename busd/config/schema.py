@@ -69,6 +69,14 @@ class WebConfig(Section, frozen=True):
         str,
         Meta(pattern=r"^(https?://[^\s/]+.*)?$", description="How the outside reaches this server, if not host:port."),
     ] = ""
+    admin_token: Annotated[
+        str,
+        Meta(
+            max_length=256,
+            description="Bearer token of /v1/admin (devices). Empty = requests from this machine only; give one where a "
+            "proxy on this machine lets the outside in.",
+        ),
+    ] = ""
 
 
 class SignsConfig(Section, frozen=True):
@@ -152,13 +160,45 @@ class Jt808Config(Section, frozen=True):
     hint_items: Annotated[
         dict[
             Annotated[str, Meta(pattern=r"^0x[0-9a-fA-F]{2}$")],
-            Literal["trip_id", "service_date", "start_s", "route_id", "block_id"],
+            Literal[
+                "trip_id",
+                "service_date",
+                "start_s",
+                "route_id",
+                "block_id",
+                "trip_id:number",
+                "start_s:number",
+                "route_id:number",
+                "block_id:number",
+            ],
         ],
         Meta(
-            description="Id of an additional item of a report, e.g. '0xE8' -> what its UTF-8 text says of the trip the "
-            "driver has logged on to. The standard has no such item, vendors use 0xE1 to 0xFF."
+            description="Id of an additional item of a report, e.g. '0xE8' -> what its text says of the trip the driver "
+            "has logged on to; with ':number' the value is an unsigned integer. The standard has no such item, vendors "
+            "use 0xE1 to 0xFF."
         ),
     ] = {}
+    driver_field: Annotated[
+        Literal["", "trip_id", "route_id", "block_id"],
+        Meta(
+            description="What the driver's log-on (0x0702) says of the trip: its qualification number, else the name."
+        ),
+    ] = ""
+    hint_values: Annotated[
+        dict[Literal["trip_id", "service_date", "start_s", "route_id", "block_id"], dict[str, str]],
+        Meta(description="Field -> {what terminals send: the timetable's id}, e.g. a line number -> route_id."),
+    ] = {}
+    duplicate_policy: Annotated[
+        Literal["newest", "oldest", "quarantine"],
+        Meta(
+            description="Two connections of one phone, or one that jumps between two places: 'newest' = the newest "
+            "login is the bus, 'oldest' = the older one as long as it speaks, 'quarantine' = neither: positions are "
+            "acknowledged and not used until an operator releases the phone or it was quiet for 'duplicate_quiet_s'."
+        ),
+    ] = "newest"
+    duplicate_quiet_s: Annotated[
+        Seconds, Meta(description="A conflict of one phone is over after this time without another sign of it, s.")
+    ] = 300.0
     auth_timeout_s: Annotated[Seconds, Meta(description="A connection must have authenticated by then.")] = 60.0
     idle_timeout_s: Annotated[Seconds, Meta(description="Silence that ends a connection; three heartbeats.")] = 180.0
     write_deadline_s: Annotated[Seconds, Meta(description="A write that takes longer ends the connection.")] = 10.0
@@ -175,21 +215,151 @@ class Jt808Config(Section, frozen=True):
 
 
 class FeedConfig(Section, frozen=True):
-    """A source that busd asks. Give as many ``[[feeds]]`` as there are."""
+    """A source that busd asks, subscribes to or listens for. Give as many ``[[feeds]]`` as there are; which keys a type
+    knows besides ``name``, ``type``, ``url``, ``datum`` and ``allow_private`` is said with each key."""
 
     name: Annotated[Name, Meta(description="Name of this source in positions, metrics and logs; one of a kind.")]
-    url: Annotated[str, Meta(pattern=r"^(https?|file)://[^\s]+$", description="Where to get it: http, https or file.")]
-    type: Annotated[Literal["gtfs-rt"], Meta(description="gtfs-rt = GTFS-Realtime VehiclePositions, protobuf.")] = (
-        "gtfs-rt"
-    )
-    interval_s: Annotated[Seconds, Meta(description="Ask this often.")] = 10.0
-    timeout_s: Annotated[Seconds, Meta(description="Give up on one answer after this.")] = 10.0
-    headers: Annotated[dict[str, str], Meta(description="HTTP headers to send, e.g. an API key. Never logged.")] = {}
-    max_bytes: Annotated[Bytes, Meta(description="Largest answer that is read.")] = 32_000_000
+    url: Annotated[
+        str,
+        Meta(
+            pattern=r"^(https?|file|mqtts?)://[^\s]+$",
+            description="Where to get it. gtfs-rt and siri-vm: http, https or file. hfp: mqtt or mqtts (TLS).",
+        ),
+    ]
+    type: Annotated[
+        Literal["gtfs-rt", "hfp", "siri-vm"],
+        Meta(
+            description="gtfs-rt = GTFS-Realtime VehiclePositions, protobuf. hfp = HFP v2 over MQTT. "
+            "siri-vm = SIRI-VM 2.0, XML."
+        ),
+    ] = "gtfs-rt"
+    interval_s: Annotated[
+        Seconds, Meta(description="gtfs-rt, siri-vm: ask this often; with mode = subscribe, wish for news this often.")
+    ] = 10.0
+    timeout_s: Annotated[Seconds, Meta(description="Give up on one answer (hfp: one connection) after this.")] = 10.0
+    headers: Annotated[
+        dict[str, str], Meta(description="gtfs-rt, siri-vm: HTTP headers to send, e.g. an API key. Never logged.")
+    ] = {}
+    max_bytes: Annotated[
+        Bytes, Meta(description="gtfs-rt, siri-vm: largest answer that is read; siri-vm never reads more than 8 MiB.")
+    ] = 32_000_000
     datum: Annotated[Datum, Meta(description="What the coordinates are.")] = "wgs84"
     allow_private: Annotated[
         bool, Meta(description="Let the URL lead to this machine or a private network, and to files.")
     ] = False
+    username: Annotated[str, Meta(description="hfp: user at the broker.")] = ""
+    password: Annotated[str, Meta(description="hfp: its password. Never logged.")] = ""
+    topic: Annotated[str, Meta(min_length=1, max_length=1024, description="hfp: topic filter to subscribe to.")] = (
+        "/hfp/v2/journey/+/vp/#"
+    )
+    qos: Annotated[int, Meta(ge=0, le=2, description="hfp: quality of service to subscribe with.")] = 0
+    queue: Annotated[
+        Count, Meta(description="hfp: messages that may wait; when there are more, the oldest are dropped and counted.")
+    ] = 10_000
+    ca_file: Annotated[
+        str,
+        Meta(
+            pattern=r"^(/.*)?$",
+            description="hfp: absolute path of the PEM file that the broker's certificate is checked with; "
+            "empty = the system's authorities.",
+        ),
+    ] = ""
+    mode: Annotated[
+        Literal["get", "post", "subscribe"],
+        Meta(
+            description="siri-vm: get = ask with a plain GET; post = ask with a ServiceRequest; subscribe = send a "
+            "SubscriptionRequest to url and let the producer post its deliveries to us."
+        ),
+    ] = "get"
+    timezone: Annotated[
+        str,
+        Meta(
+            description="siri-vm: tz name that times without an offset are meant in, e.g. Europe/Oslo; "
+            "empty = such times are not used."
+        ),
+    ] = ""
+    requestor: Annotated[
+        str,
+        Meta(
+            pattern=r"^[A-Za-z0-9_.:-]{1,64}$", description="siri-vm: RequestorRef, the name the producer knows us by."
+        ),
+    ] = "busd"
+    host: Annotated[str, Meta(description="siri-vm, mode subscribe: address to listen on for deliveries.")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[Port, Meta(description="siri-vm, mode subscribe: port to listen on. 0 = any free one.")] = 0
+    public_url: Annotated[
+        str,
+        Meta(
+            pattern=r"^(https?://[^\s/?#]+[^\s?#]*)?$",
+            description="siri-vm, mode subscribe: how the producer reaches that port, if not http://host:port. "
+            "A secret path of our own is added to it.",
+        ),
+    ] = ""
+    heartbeat_s: Annotated[
+        float,
+        Meta(
+            ge=1,
+            le=3600,
+            description="siri-vm, mode subscribe: heartbeat to ask for, s; after 2.5 of silence we subscribe anew.",
+        ),
+    ] = 60.0
+    subscription_s: Annotated[
+        float, Meta(ge=60, le=604800, description="siri-vm, mode subscribe: subscribe anew this often, s.")
+    ] = 86_400.0
+
+
+class PushConfig(Section, frozen=True):
+    """A source that posts to busd's web port: POST /feeds/NAME, and GET /feeds/NAME?id=... for OsmAnd and its like. Give
+    as many ``[[push]]`` as there are."""
+
+    name: Annotated[Name, Meta(description="Name of this source in its path, positions, metrics and logs.")] = "push"
+    type: Annotated[
+        Literal["json", "traccar", "osmand"],
+        Meta(
+            description="json = busd's own objects. traccar, osmand = a Traccar server's forwarding, Traccar Client and "
+            "OsmAnd, told apart by what they send."
+        ),
+    ] = "json"
+    token: Annotated[
+        str,
+        Meta(
+            max_length=256,
+            description="To be shown as 'Authorization: Bearer TOKEN'; traccar and osmand may put it into the query as "
+            "token=TOKEN. Empty = requests from this machine only.",
+        ),
+    ] = ""
+    datum: Annotated[Datum, Meta(description="What the coordinates are.")] = "wgs84"
+    max_bytes: Annotated[
+        int, Meta(ge=256, le=64_000_000, description="Largest body that is read, also when it is unpacked.")
+    ] = 1_000_000
+
+
+class NmeaConfig(Section, frozen=True):
+    """A port for receivers that send NMEA 0183. Give as many ``[[nmea]]`` as there are."""
+
+    name: Annotated[Name, Meta(description="Name of this source in positions, metrics and logs.")] = "nmea"
+    host: Annotated[str, Meta(description="Address to listen on; receivers come from outside.")] = "0.0.0.0"
+    port: Annotated[Port, Meta(description="0 = any free one.")] = 10110
+    udp: Annotated[bool, Meta(description="Take datagrams.")] = True
+    tcp: Annotated[bool, Meta(description="Take connections.")] = True
+    vehicle_id: Annotated[
+        str,
+        Meta(max_length=64, description="Id of the device for lines that name none; for a port with one receiver."),
+    ] = ""
+    addresses: Annotated[
+        dict[str, Annotated[str, Meta(min_length=1, max_length=64)]],
+        Meta(description="IP address of a receiver -> its id, for lines that name none."),
+    ] = {}
+    checksum: Annotated[
+        Literal["if-given", "required"], Meta(description="A wrong checksum costs the line; so may a missing one.")
+    ] = "if-given"
+    datum: Annotated[Datum, Meta(description="What the coordinates are.")] = "wgs84"
+    max_connections: Annotated[Count, Meta(description="TCP connections beyond this are turned away.")] = 1_000
+    idle_timeout_s: Annotated[Seconds, Meta(description="Silence that ends a TCP connection.")] = 180.0
+    max_lines_per_s: Annotated[
+        Count, Meta(description="Sustained lines a second of one sender; TCP is slowed down, datagrams are dropped.")
+    ] = 50
 
 
 class DemoConfig(Section, frozen=True):
@@ -228,6 +398,8 @@ class Config(Section, frozen=True):
     signs: SignsConfig = SignsConfig()
     jt808: Jt808Config = Jt808Config()
     feeds: tuple[FeedConfig, ...] = ()
+    push: tuple[PushConfig, ...] = ()
+    nmea: tuple[NmeaConfig, ...] = ()
     engine: Parameters = Parameters()
     demo: DemoConfig = DemoConfig()
     log: LogConfig = LogConfig()
@@ -238,6 +410,13 @@ class Config(Section, frozen=True):
 
 def is_struct(wanted: Any) -> bool:
     return isinstance(wanted, type) and issubclass(wanted, msgspec.Struct)
+
+
+def default_of(field: msgspec.structs.FieldInfo) -> object:
+    """The default of a key; NODEFAULT where it must be given."""
+    if field.default is msgspec.NODEFAULT and field.default_factory is not msgspec.NODEFAULT:
+        return field.default_factory()
+    return field.default
 
 
 def struct_of_list(wanted: Any) -> Any:

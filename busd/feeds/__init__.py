@@ -7,14 +7,27 @@ transport. Reports that cannot be read are counted (`metrics.REJECTED`) and neve
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol, cast
 
+from busd.clock import Clock
+from busd.config import FeedConfig
 from busd.types import VehiclePosition
 
 Submit = Callable[[Sequence[VehiclePosition], bool], None]
 """Hands positions to the line; the second argument says that they are historical (a blind-zone batch), which never
 moves the live bus. When it returns, the journal has them: only then may a device get its acknowledgement."""
+
+
+class Feed(Protocol):
+    """A source of the configuration that is asked or subscribed to."""
+
+    config: FeedConfig
+
+    async def run(self) -> None:
+        """Until cancelled; nothing that the source does ends it."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -44,7 +57,22 @@ KINDS: dict[str, FeedKind] = {
     "gtfs-rt": FeedKind(
         "GTFS-Realtime 2.0 VehiclePositions", "busd.feeds.gtfsrt:decode", "busd.feeds.gtfsrt_poll:Poller"
     ),
+    "hfp": FeedKind("HFP v2 over MQTT", "busd.feeds.hfp:decode", "busd.feeds.mqtt:MqttFeed"),
+    "siri-vm": FeedKind("SIRI-VM 2.0", "busd.feeds.siri:decode", "busd.feeds.siri_client:open_siri"),
     "jt808": FeedKind("JT/T 808-2013/2019", "busd.feeds.jt808.session:Session", "busd.feeds.transport:serve_jt808"),
+    "nmea": FeedKind("NMEA 0183 RMC and GGA", "busd.feeds.nmea:decode", "busd.feeds.nmea_server:serve_nmea"),
+    "traccar": FeedKind("Traccar forwarding and Client", "busd.feeds.traccar:decode", "busd.web.push:PushDoor"),
+    "osmand": FeedKind("OsmAnd query", "busd.feeds.traccar:decode", "busd.web.push:PushDoor"),
+    "json": FeedKind("busd's own JSON", "busd.feeds.jsonpush:decode", "busd.web.push:PushDoor"),
     "tides": FeedKind("TIDES 1.0 vehicle_locations", "busd.feeds.tides:decode_rows", None),
 }
 """Every kind of feed there is; the names are the values of ``type`` in the configuration."""
+
+
+def open_feeds(configs: Iterable[FeedConfig], submit: Submit, clock: Clock) -> list[Feed]:
+    """A transport, not yet running, for each ``[[feeds]]`` of the configuration."""
+    opened = []
+    for config in configs:
+        transport = cast(Callable[[FeedConfig, Submit, Clock], Feed], KINDS[config.type].load_transport())
+        opened.append(transport(config, submit, clock))
+    return opened

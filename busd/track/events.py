@@ -20,3 +20,5 @@ class Event(StrEnum):
     """its source names a trip that is not in the timetable near this time"""
     OFF_ROUTE = "off route"
     BACK_ON_ROUTE = "back on route"
+    DATUM = "datum suspect"
+    """a source (the vehicle id is empty) looks like another datum than the configured one"""

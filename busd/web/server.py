@@ -69,6 +69,11 @@ def create_app(services: WebServices, public_url: str = "") -> web.Application:
     app.router.add_get("/v1/live", riders.handle, allow_head=False)
     app.router.add_get("/healthz", api.healthz)
     app.router.add_get("/metrics", api.metrics)
+    if services.push is not None:
+        app.router.add_post("/feeds/{name}", services.push.post)
+        app.router.add_get("/feeds/{name}", services.push.get, allow_head=False)
+    if services.devices is not None:
+        services.devices.add_to(app)
 
     async def rounds(_: web.Application) -> AsyncIterator[None]:
         services.bus.on_flush(hub.announce)

@@ -10,6 +10,8 @@ from busd.bus import BoardBus
 from busd.clock import Clock
 from busd.signs.frames import FrameCache
 from busd.types import Progress
+from busd.web.admin import DeviceDoor
+from busd.web.push import PushDoor
 
 
 @dataclass(frozen=True)
@@ -33,5 +35,9 @@ class WebServices:
     """the buses are not real; the page says so"""
     speed: float = 1.0
     """how many seconds of service time pass in one real second (`ScaledClock`); 1 for a real city"""
+    push: PushDoor | None = None
+    """where sources post their reports"""
+    devices: DeviceDoor | None = None
+    """the operator's door to the device registry"""
     tick_s: float = 1.0
     """real seconds between two rounds of the rider websocket; a board or a bus is sent at most once a round"""
