@@ -237,9 +237,7 @@ class Engine:
 
     def _stages(self, network: Network) -> tuple[Predictor, Tracker]:
         tracker = Tracker(network, self.timetable, self.vehicles, self.runs, self.parameters)
-        predictor = Predictor(
-            network, self.timetable, self.vehicles, self.runs, tracker.assigner, self.parameters.predicting
-        )
+        predictor = Predictor(network, self.timetable, self.vehicles, self.runs, tracker.assigner, self.parameters)
         tracker.withdraw = predictor.withdraw
         return predictor, tracker
 
