@@ -82,7 +82,7 @@ def keys() -> None:
     click.echo(describe_config(), nl=False)
 
 
-BENCHES = ("ingest", "fanout", "e2e", "gtfs", "restart")
+BENCHES = ("ingest", "fanout", "e2e", "gtfs", "journal", "restart")
 
 
 @click.command()
