@@ -97,19 +97,20 @@ class Engine(EngineState):
         rows = np.array(sorted(r for r in moved if self.vehicles.slot[r] >= 0), np.int64)
         predicted, changed = self.predictor.predict(rows, at)
         outputs.extend(predicted)
-        rows_changed = [Touched(*x) for x in changed] + [
-            Touched(slot, 0, int(self.runs.stops[slot])) for slot in touched
-        ]
-        stops = np.union1d(self.boards_kept.stops_of(rows_changed), self.boards_kept.due(at))
-        self.tracker.release(touched)
+        if self.makes_boards:
+            parts = [Touched(*x) for x in changed] + [Touched(slot, 0, int(self.runs.stops[slot])) for slot in touched]
+            self._show(np.union1d(self.boards_kept.stops_of(parts), self.boards_kept.due(at)), at, outputs, touched)
+        else:
+            self.tracker.release(touched)
+        return outputs
+
+    def _show(self, stops: I64, at: float, outputs: list[Output], left: list[int]) -> None:
+        """The boards of ``stops``, or of all where the state of all changes; ``left``: runs that nobody performs."""
+        self.tracker.release(left)
         state = self._board_state(at)
         if state != self._state:
             self._state, stops = state, np.arange(len(self.network.stop_lat))
-        self._show(stops, at, outputs)
-        return outputs
-
-    def _show(self, stops: I64, at: float, outputs: list[Output]) -> None:
-        if len(stops) and len(boards := self.boards_kept.update(stops, at, self._state)):
+        if len(stops) and len(boards := self.boards_kept.update(stops, at, state)):
             outputs.append(BoardsChanged(boards))
 
     def _load(self, entry: NetworkLoaded) -> list[Output]:
@@ -121,7 +122,8 @@ class Engine(EngineState):
                 self.vehicles.leave_run(row)
         self._wire(self._networks(entry.digest))
         self.timetable.advance(entry.at)
-        self._show(np.arange(len(self.network.stop_lat)), entry.at, outputs)
+        if self.makes_boards:
+            self._show(np.arange(len(self.network.stop_lat)), entry.at, outputs, [])
         return outputs
 
     def _board_state(self, at: float) -> int:

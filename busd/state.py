@@ -32,10 +32,16 @@ def grid(at: float) -> float:
 
 
 class EngineState:
-    """The state of one engine. ``networks`` finds a compiled network by its digest; inputs name them only by digest."""
+    """The state of one engine. ``networks`` finds a compiled network by its digest; inputs name them only by digest.
 
-    def __init__(self, networks: Callable[[str], Network], parameters: Parameters | None = None) -> None:
+    ``boards=False`` leaves out the last stage, for a replay whose reader asks for predictions only: everything else
+    is the same, at half the time."""
+
+    def __init__(
+        self, networks: Callable[[str], Network], parameters: Parameters | None = None, *, boards: bool = True
+    ) -> None:
         self.parameters = parameters or Parameters()
+        self.makes_boards = boards
         self._networks = networks
         self._epoch = ""
         self._at = -math.inf
@@ -85,7 +91,9 @@ class EngineState:
             return self._at
         if self._network is None:
             return None
-        due = min(self.boards_kept.next_deadline(), self.tracker.next_deadline(), self._state_deadline())
+        due = self.tracker.next_deadline()
+        if self.makes_boards:
+            due = min(due, self.boards_kept.next_deadline(), self._state_deadline())
         return due if math.isfinite(due) else None
 
     @property
