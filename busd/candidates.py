@@ -26,7 +26,7 @@ from busd.shown import (
     VEHICLE,
     pack_codes,
 )
-from busd.track.fleet import FINISHING, Runs
+from busd.track.fleet import ARRIVED, DEPARTURE, FINISHING, P10, P50, P90, RIDER, Runs
 from busd.types import Basis, StopStatus
 from gtfs.network import F64, I64, Bool
 
@@ -49,8 +49,9 @@ def candidate_rows(keeper: BoardKeeper, stops: I64, at: float, places: int, *, f
     """The rows of all ``stops`` at ``at``; ``frozen``: no position is fresh, so no prediction is."""
     idle = np.full(len(stops), np.inf)
     parts = []
+    slack = _slack(keeper, at)
     for day in keeper.timetable:
-        row, owner, slot = _window(keeper, day, stops, at, idle)
+        row, owner, slot = _window(keeper, day, stops, at, slack, idle)
         if len(row):
             parts.append(_overlay(keeper, day, row, owner, slot, at, frozen))
     if not parts:
@@ -92,10 +93,24 @@ def places_within(owner: I64) -> I64:
     return np.arange(len(owner)) - np.repeat(first, count)
 
 
-def _window(keeper: BoardKeeper, day: ServiceDay, stops: I64, at: float, idle: F64) -> tuple[I64, I64, I64]:
+def _slack(keeper: BoardKeeper, at: float) -> tuple[float, float]:
+    """How late and how early the most extreme bus is now, s: so far around the timetable departures may be found."""
+    b, runs, used = keeper.p.boards, keeper.runs, keeper.runs.used()
+    if not len(used):
+        return 0.0, 0.0
+    ahead = np.minimum(runs.first_pos[used], runs.stops[used] - 1)
+    due = runs.base_at[used] + keeper.network.departure_s[runs.time_row[used] + np.maximum(ahead - 1, 0)]
+    deviation = keeper.vehicles.deviation_s[runs.vehicle[used]]
+    early = -float(np.fmin.reduce(deviation, initial=0.0))
+    return min(max(at - float(due.min()), 0.0) + 1.0, b.max_late_s), min(early + 1.0, b.max_early_s)
+
+
+def _window(
+    keeper: BoardKeeper, day: ServiceDay, stops: I64, at: float, slack: tuple[float, float], idle: F64
+) -> tuple[I64, I64, I64]:
     """(row, owner, slot): what the timetable puts within reach, and what a bus makes of the rest by being late or
     early. ``idle`` learns when the next departure comes into reach."""
-    b = keeper.p.boards
+    b, (late_s, early_s) = keeper.p.boards, slack
     now_s = at - day.start_at
     base = stops * STOP_KEY
     first, end = day.stop_offset[stops], day.stop_offset[stops + 1]
@@ -104,11 +119,11 @@ def _window(keeper: BoardKeeper, day: ServiceDay, stops: I64, at: float, idle: F
         found = np.searchsorted(day.stop_key, base + min(max(second, -1e6), STOP_KEY - 1e6))
         return np.minimum(np.maximum(found, first), end)
 
-    begin, reach = place(now_s - b.max_late_s), place(now_s + b.horizon_s)
+    begin, reach = place(now_s - max(late_s, b.drop_after_s)), place(now_s + b.horizon_s)
     beyond = (reach < end).nonzero()[0]
     due = day.row_departure_at[day.stop_rows[reach[beyond]]] - b.horizon_s
     idle[beyond] = np.minimum(idle[beyond], due)
-    count = place(now_s + b.horizon_s + b.max_early_s) - begin
+    count = place(now_s + b.horizon_s + early_s) - begin
     owner = np.repeat(np.arange(len(stops)), count)
     index = np.arange(len(owner)) + (begin - np.cumsum(count) + count)[owner]
     rows = day.stop_rows[index]
@@ -211,18 +226,20 @@ def _live_rows(keeper: BoardKeeper, slot: I64, pos: I64, at: float, frozen: bool
     current = vehicles.slot[vehicle]
     standing = begun & (vehicles.standing_pos[vehicle] == pos) & (current == slot)
     gone = (begun & (pos < first) & ~standing).nonzero()[0]
-    pred = _rider_departure(runs, slot, pos, standing, at)
+    calls = runs.wide[slot, pos]
+    pred = _rider_departure(calls, standing, at)
     live = (((pos >= first) & (pos < runs.end_pos[slot])) | standing) & np.isfinite(pred)
     k = live.nonzero()[0]
     slot, pos, vehicle, current, pred, standing = slot[k], pos[k], vehicle[k], current[k], pred[k], standing[k]
+    calls = calls[k]
 
-    shift = runs.departure[slot, pos] - runs.p50[slot, pos]
+    shift = calls[:, DEPARTURE] - calls[:, P50]
     age = np.maximum(at - vehicles.measured_at[vehicle], 0.0)
     here = current == slot
-    left = runs.stops[current] - vehicles.next_pos[vehicle]
-    ahead = np.where(here, pos - vehicles.next_pos[vehicle], left + pos)
+    # how many stops a bus passes before it begins another run is nothing that a rider can see coming
+    ahead = np.where(here, np.maximum(pos - vehicles.next_pos[vehicle], 0), -1)
     ahead = np.where(runs.following[slot] == FINISHING, pos - first[k], ahead)
-    ahead = np.where(standing, 0, np.maximum(ahead, 0))
+    ahead = np.where(standing, 0, ahead)
     stop_m = network.pattern_stop_m[network.pattern_stop_offset[runs.pattern[slot]] + pos]
     metres = stop_m - vehicles.distance_m[vehicle]
     metres = np.where(standing, 0, np.where(here & np.isfinite(metres), np.maximum(metres, 0), -1)).astype(np.int64)
@@ -237,15 +254,15 @@ def _live_rows(keeper: BoardKeeper, slot: I64, pos: I64, at: float, frozen: bool
     wake = np.where(standing, np.inf, np.floor(pred) + 1 + b.drop_after_s)
     wake = np.where(~near & ~stale & ~standing & (ahead == 0), np.minimum(wake, pred - b.arriving_s), wake)
     wake = np.where(stale, wake, np.minimum(wake, at - age + keeper.p.predicting.frozen_s + 1e-3))
-    low, high = np.fmin(runs.p10[slot, pos] + shift, pred), np.fmax(runs.p90[slot, pos] + shift, pred)
+    low, high = np.fmin(calls[:, P10] + shift, pred), np.fmax(calls[:, P90] + shift, pred)
     return _Live(k, gone, pred, low, high, age, wake, vehicle, codes, metres, standing)
 
 
-def _rider_departure(runs: Runs, slot: I64, pos: I64, standing: Bool, at: float) -> F64:
+def _rider_departure(calls: F64, standing: Bool, at: float) -> F64:
     """The departure to show: as far before the expected one as the rider point is before the median arrival. A bus
-    that stands at the stop goes any moment: its time is when it came."""
-    rider: F64 = runs.departure[slot, pos] - runs.p50[slot, pos] + runs.rider[slot, pos]
+    that stands at the stop goes any moment: its time is when it came. ``calls``: rows of `Runs.wide`."""
+    rider: F64 = calls[:, DEPARTURE] - calls[:, P50] + calls[:, RIDER]
     if not standing.any():
         return rider
-    came = np.fmin(runs.arrived_at[slot, pos], at)
+    came = np.fmin(calls[:, ARRIVED], at)
     return np.where(standing & ~(rider > at), np.where(np.isfinite(came), came, at), rider)

@@ -82,7 +82,7 @@ def keys() -> None:
     click.echo(describe_config(), nl=False)
 
 
-BENCHES = ("ingest", "match", "predict", "fanout", "e2e", "gtfs")
+BENCHES = ("ingest", "fanout", "e2e", "gtfs", "journal", "restart")
 
 
 @click.command()
@@ -93,6 +93,10 @@ def bench(names: tuple[str, ...]) -> None:
 
     import orjson
 
+    from busd.config import LogConfig
+    from busd.log import set_up_logging
+
+    set_up_logging(LogConfig(level="warning"))
     for name in names or BENCHES:
         result = importlib.import_module(f"busd.bench.{name}").run()
         click.echo(orjson.dumps({"bench": name} | result))

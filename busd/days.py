@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -168,6 +169,14 @@ class Timetable:
     def _matters(self, ordinal: int, at: float) -> bool:
         start = service_day_start(ordinal, self.network.timezone)
         return start + self._first_s <= at + self._after_s and start + self._last_s >= at - self._before_s
+
+    def dump(self) -> dict[str, Any]:
+        return {"days": list(self.days), "next_check": self._next_check}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """The very days that were held, so that a restored engine wakes when the other one would have."""
+        self.days = {int(day): build_day(self.network, int(day)) for day in state["days"]}
+        self._next_check = float(state["next_check"])
 
     def current(self, at: float) -> ServiceDay | None:
         """The service day whose timetable riders mean by "today": its start was at most 24 h + 3 h ago."""

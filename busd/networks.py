@@ -20,6 +20,8 @@ class NetworkStore:
         self._known: dict[str, Network] = {}
         self._lock = threading.Lock()
         self._seen: tuple[float, int] | None = None
+        self.refused = 0
+        """changed files that could not be loaded"""
 
     def load(self) -> Network:
         """The timetable of the config, compiled if need be. `GtfsError` says what is wrong with the file."""
@@ -31,7 +33,13 @@ class NetworkStore:
 
     def load_changed(self) -> Network | None:
         """As `load`, but only if the file is another one than at the last look."""
-        return None if self._stamp() == self._seen else self.load()
+        if self._stamp() == self._seen:
+            return None
+        try:
+            return self.load()
+        except GtfsError:
+            self.refused += 1
+            raise
 
     def __call__(self, digest: str) -> Network:
         with self._lock:

@@ -17,39 +17,47 @@ Column = tuple[str, float]
 
 
 class Table:
-    """Columns named in COLUMNS (one value a row) and WIDE (``width`` values a row) become array attributes."""
+    """Columns named in COLUMNS (one value a row) become array attributes; so do those named in WIDE, each [row, width].
+
+    The wide ones are float64 and views of one array ``wide`` [row, width, column], because they are read together."""
 
     COLUMNS: ClassVar[dict[str, Column]] = {}
-    WIDE: ClassVar[dict[str, Column]] = {}
+    WIDE: ClassVar[tuple[str, ...]] = ()
+
+    wide: npt.NDArray[np.float64]
 
     def __init__(self, width: int = 0, capacity: int = 16) -> None:
         self.width = width
         self.size = 0
+        self._capacity = capacity
         for name, (dtype, fill) in self.COLUMNS.items():
             setattr(self, name, np.full(capacity, fill, dtype))
-        for name, (dtype, fill) in self.WIDE.items():
-            setattr(self, name, np.full((capacity, width), fill, dtype))
-        self._capacity = capacity
+        self._widen(np.full((capacity, width, len(self.WIDE)), np.nan))
+
+    def _widen(self, wide: npt.NDArray[np.float64]) -> None:
+        self.wide = wide
+        for i, name in enumerate(self.WIDE):
+            setattr(self, name, wide[:, :, i])
 
     def add(self) -> int:
         """A fresh row at the end; capacity doubles, so that adding stays cheap."""
         if self.size == self._capacity:
             self._capacity *= 2
-            for name, (_, fill) in (self.COLUMNS | self.WIDE).items():
+            for name, (dtype, fill) in self.COLUMNS.items():
                 old: npt.NDArray[Any] = getattr(self, name)
-                new = np.full((self._capacity, *old.shape[1:]), fill, old.dtype)
-                new[: len(old)] = old
-                setattr(self, name, new)
+                setattr(self, name, np.concatenate([old, np.full(len(old), fill, dtype)]))
+            self._widen(np.concatenate([self.wide, np.full_like(self.wide, np.nan)]))
         self.size += 1
         return self.size - 1
 
     def clear_row(self, row: int) -> None:
-        for name, (_, fill) in (self.COLUMNS | self.WIDE).items():
+        for name, (_, fill) in self.COLUMNS.items():
             getattr(self, name)[row] = fill
+        self.wide[row] = np.nan
 
     def dump(self) -> dict[str, Any]:
-        names = [*self.COLUMNS, *self.WIDE]
-        return {"size": self.size, "width": self.width} | {n: getattr(self, n)[: self.size].copy() for n in names}
+        columns = {name: getattr(self, name)[: self.size].copy() for name in self.COLUMNS}
+        return columns | {"size": self.size, "width": self.width, "wide": self.wide[: self.size].copy()}
 
     def load(self, state: dict[str, Any]) -> None:
         self.width, self.size = int(state["width"]), int(state["size"])
@@ -58,10 +66,9 @@ class Table:
             column = np.full(self._capacity, fill, dtype)
             column[: self.size] = state[name]
             setattr(self, name, column)
-        for name, (dtype, fill) in self.WIDE.items():
-            wide = np.full((self._capacity, self.width), fill, dtype)
-            wide[: self.size] = state[name]
-            setattr(self, name, wide)
+        wide = np.full((self._capacity, self.width, len(self.WIDE)), np.nan)
+        wide[: self.size] = state["wide"]
+        self._widen(wide)
 
 
 _ARRAY = 1  # msgpack extension type of an ndarray

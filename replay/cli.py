@@ -45,6 +45,11 @@ def replay() -> None:
 @click.option("--hide-trips", is_flag=True, help="Do not tell the engine which trip a position says it is on.")
 @click.option("--until", metavar="T", callback=_instant, help="Stop reading at this time: unix seconds or ISO 8601.")
 @click.option(
+    "--boards/--no-boards",
+    default=None,
+    help="Work out the boards too; they are in the digest of outputs.  [default: for a journal]",
+)
+@click.option(
     "--cache-dir", type=click.Path(file_okay=False, path_type=Path), help="Where compiled timetables are kept."
 )
 def run(
@@ -56,6 +61,7 @@ def run(
     history_gtfs: tuple[Path, ...],
     hide_trips: bool,
     until: float | None,
+    boards: bool | None,
     cache_dir: Path | None,
 ) -> None:
     """Run recorded positions through the engine, as fast as it goes.
@@ -81,6 +87,7 @@ def run(
         history=tuple(zip(history, timetables, strict=True)),
         hide_trips=hide_trips,
         until=until,
+        boards=boards,
         cache_dir=cache_dir or default_cache_dir(),
     )
     bar = _progress_bar() if sys.stderr.isatty() else None

@@ -126,6 +126,8 @@ class ReplayRun:
     is written"""
     hide_trips: bool = False
     until: float | None = None
+    boards: bool | None = None
+    """work out the boards too, which are in the digest of outputs and nowhere else; None: only for a journal"""
     cache_dir: Path = Path("var/gtfs")
     parameters: Parameters = field(default_factory=Parameters)
     clock: Clock = field(default_factory=SystemClock)
@@ -155,7 +157,8 @@ class ReplayRun:
         loaded = self.clock.monotonic()
 
         recorder = Recorder(self.out, network)
-        engine = Engine(known, self.parameters)
+        boards = self.journal is not None if self.boards is None else self.boards
+        engine = Engine(known, self.parameters, boards=boards)
         try:
             if self.journal is not None:
                 self._replay_journal(engine, recorder, told)

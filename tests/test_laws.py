@@ -52,6 +52,7 @@ CORE = (
     "parameters",
     "predict",
     "shown",
+    "state",
     "table",
     "track",
     "types",

@@ -80,8 +80,8 @@ def _floor_s(path: Path) -> float:
     return perf_counter() - start
 
 
-def write_feed(path: Path, stop_times: int, stops: int) -> None:
-    """A grid city: every route turns through the grid at random and runs both ways, all day."""
+def write_feed(path: Path, stop_times: int, stops: int, headway_s: int = 900) -> None:
+    """A grid city: every route turns through the grid at random and runs both ways, from 5 h on."""
     dice = np.random.default_rng(SEED)
     lat = 36.0 + np.arange(stops) // GRID * 0.0027
     lon = 103.6 + np.arange(stops) % GRID * 0.0033
@@ -102,7 +102,7 @@ def write_feed(path: Path, stop_times: int, stops: int) -> None:
         rows = (f"r{i},{i},Line {i},3\n" for i in range(ROUTES))
         archive.writestr("routes.txt", "route_id,route_short_name,route_long_name,route_type\n" + "".join(rows))
         archive.writestr("shapes.txt", _shapes(ways, lat, lon))
-        _write_trips(archive, ways, trips)
+        _write_trips(archive, ways, trips, headway_s)
 
 
 def _way(dice: np.random.Generator, stops: int) -> list[int]:
@@ -137,14 +137,14 @@ def _shapes(ways: list[list[int]], lat: Any, lon: Any) -> str:
     return "".join(parts)
 
 
-def _write_trips(archive: zipfile.ZipFile, ways: list[list[int]], trips: int) -> None:
+def _write_trips(archive: zipfile.ZipFile, ways: list[list[int]], trips: int, headway_s: int) -> None:
     clock = [f"{s // 3600:02d}:{s // 60 % 60:02d}:{s % 60:02d}" for s in range(30 * 3600)]
     trip_rows = ["trip_id,route_id,service_id,direction_id,block_id,shape_id\n"]
     with archive.open("stop_times.txt", "w") as file:
         file.write(b"trip_id,arrival_time,departure_time,stop_id,stop_sequence,pickup_type,drop_off_type\n")
         for t in range(trips):
             way = t % len(ways)
-            start = 5 * 3600 + (t // len(ways)) * 900 + way % 60
+            start = 5 * 3600 + (t // len(ways)) * headway_s + way % 60
             service = "week" if t % 3 else "end"
             trip_rows.append(f"trip{t},r{way // 2},{service},{way % 2},b{t % 9000},p{way}\n")
             lines = []

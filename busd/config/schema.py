@@ -52,7 +52,7 @@ class StateConfig(Section, frozen=True):
     segment_bytes: Annotated[Bytes, Meta(description="A segment is closed and compressed at this size.")] = 64_000_000
     snapshot_s: Annotated[
         Seconds, Meta(description="Write a snapshot of the engine this often, s; a restart replays what came after it.")
-    ] = 60.0
+    ] = 20.0
     fsync_s: Annotated[
         Seconds, Meta(description="Force the journal to the disk this often, s: what a power failure may lose.")
     ] = 1.0

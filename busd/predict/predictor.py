@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from busd.days import Timetable
-from busd.parameters import Predicting
+from busd.parameters import Parameters
 from busd.predict.kernels import delay_after_layover, interval, schedule_plus_delay, within_horizon
 from busd.track.assign import Assigner
-from busd.track.fleet import Runs, Vehicles
+from busd.track.fleet import PREDICTED, Runs, Vehicles
 from busd.types import Basis, Predicted, PredictionTable
 from gtfs.network import F64, I64, Network
 
@@ -17,10 +17,17 @@ MAX_FOLLOWING = 4  # runs of the block looked ahead; the horizon ends sooner in 
 
 class Predictor:
     def __init__(
-        self, network: Network, timetable: Timetable, vehicles: Vehicles, runs: Runs, assigner: Assigner, p: Predicting
+        self,
+        network: Network,
+        timetable: Timetable,
+        vehicles: Vehicles,
+        runs: Runs,
+        assigner: Assigner,
+        parameters: Parameters,
     ) -> None:
         self.network, self.timetable = network, timetable
-        self.vehicles, self.runs, self.assigner, self.p = vehicles, runs, assigner, p
+        self.vehicles, self.runs, self.assigner = vehicles, runs, assigner
+        self.p, self.hysteresis_s = parameters.predicting, parameters.boards.hysteresis_s
 
     def predict(self, rows: I64, at: float) -> tuple[list[Predicted], list[tuple[int, int, int]]]:
         """Re-predict the vehicles ``rows`` (all on a run). Outputs in row order, and the (slot, from, to stop
@@ -77,16 +84,14 @@ class Predictor:
         shown = within_horizon(p50, owner, at, self.p)
         end = np.bincount(owner[shown], minlength=len(slots)) if len(owner) else np.zeros(len(slots), np.int64)
         starts = np.cumsum(count) - count
+        predicted = np.stack([p10, p50, p90, rider, departure], axis=1)
         for i, slot in enumerate(slots.tolist()):
             a, n, k = int(starts[i]), int(end[i]), int(first_pos[i])
-            part, to = slice(a, a + n), slice(k, k + n)
+            part = slice(a, a + n)
             old_end = int(runs.end_pos[slot])
-            # the stop just passed changes too, and so does one that the bus stands at
-            changed.append((slot, min(int(runs.first_pos[slot]), k) - 1, max(old_end, k + n)))
-            for name, values in (("p10", p10), ("p50", p50), ("p90", p90), ("rider", rider), ("departure", departure)):
-                column: F64 = getattr(runs, name)
-                column[slot, to] = values[part]
-                column[slot, k + n : max(old_end, k + n)] = np.nan
+            changed.append((slot, *self._news(slot, k, n, departure[part] - p50[part] + rider[part], at)))
+            runs.wide[slot, k : k + n, PREDICTED] = predicted[part]
+            runs.wide[slot, k + n : max(old_end, k + n), PREDICTED] = np.nan
             runs.first_pos[slot], runs.end_pos[slot], runs.made_at[slot] = k, k + n, at
             if n:
                 outputs.append(self._table(int(rows[i]), slot, pos[part], p10, p50, p90, rider, departure, part, at))
@@ -95,6 +100,25 @@ class Predictor:
         np.add.at(total, owner, spare)
         end_delay = np.where(delay > 0, np.maximum(delay - total, 0.0), delay)
         return end_delay, (end == count).astype(np.int64)
+
+    def _news(self, slot: int, k: int, n: int, told: F64, at: float) -> tuple[int, int]:
+        """Stop positions [from, to) whose boards may differ by this prediction of positions k..k + n.
+
+        Of a run whose bus has passed no stop, only what moved by half the hysteresis or into another minute: most
+        boards of a city never hear of most reports. ``told``: the departures for riders, [n]."""
+        runs = self.runs
+        begun = runs.following[slot] < 0
+        first, end = int(runs.first_pos[slot]), int(runs.end_pos[slot])
+        old = runs.told[slot, k : k + n].copy()
+        runs.told[slot, k : k + n] = told
+        if (begun and first != k) or end != k + n or at - float(runs.made_at[slot]) > self.p.frozen_s / 2:
+            return min(first, k) - 1, max(end, k + n)
+        moved = ~(np.abs(told - old) < self.hysteresis_s / 2) | ((told - at) // 60 != (old - at) // 60)
+        where = moved.nonzero()[0]
+        low, high = (k + int(where[0]), k + int(where[-1]) + 1) if len(where) else (k, k)
+        runs.told[slot, k : k + n] = np.where(moved, told, old)
+        # the bus may have come to stand at the next stop, or left the one before
+        return (k - 1, max(high, min(k + 1, k + n))) if begun else (low, high)
 
     def _table(
         self,
@@ -158,8 +182,7 @@ class Predictor:
         if end <= k or row < 0:
             return None
         nothing = np.full(end - k, np.nan)
-        for name in ("p10", "p50", "p90", "rider", "departure"):
-            getattr(runs, name)[slot, k:end] = np.nan
+        runs.wide[slot, k:end, PREDICTED] = np.nan
         runs.end_pos[slot] = k
         return Predicted(
             PredictionTable(

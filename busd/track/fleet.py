@@ -21,6 +21,11 @@ FINISHING = -2
 UNKNOWN, LIVE, LOST = 0, 1, 2
 
 
+P10, P50, P90, RIDER, DEPARTURE, TOLD, ARRIVED, DEPARTED = range(8)
+"""columns of `Runs.wide`"""
+PREDICTED = slice(P10, DEPARTURE + 1)
+
+
 class Vehicles(Table):
     """One row a vehicle id, for as long as the engine lives."""
 
@@ -137,15 +142,8 @@ class Runs(Table):
         "end_pos": ("i8", 0),
         "progressed_at": ("f8", -np.inf),
     }
-    WIDE: ClassVar[dict[str, Column]] = {
-        "arrived_at": ("f8", np.nan),
-        "departed_at": ("f8", np.nan),
-        "p10": ("f8", np.nan),
-        "p50": ("f8", np.nan),
-        "p90": ("f8", np.nan),
-        "rider": ("f8", np.nan),
-        "departure": ("f8", np.nan),
-    }
+    # told: the departure that riders were told when the stop's board was last worked out
+    WIDE: ClassVar[tuple[str, ...]] = ("p10", "p50", "p90", "rider", "departure", "told", "arrived_at", "departed_at")
     day: I64
     run: I64
     trip: I64
@@ -167,6 +165,7 @@ class Runs(Table):
     p90: F64
     rider: F64
     departure: F64
+    told: F64
 
     def __init__(self, width: int) -> None:
         super().__init__(width)

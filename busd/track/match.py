@@ -65,7 +65,7 @@ class ShapeIndex:
         end = network.arrival_s[np.minimum(row + 1, len(network.arrival_s) - 1)].astype(np.float64)
         low = self.target_m[first + k]
         high = self.target_m[first + np.minimum(k + 1, count - 1)]
-        share = np.clip((along_m - low) / np.maximum(high - low, 1e-9), 0.0, 1.0)
+        share = np.minimum(np.maximum((along_m - low) / np.maximum(high - low, 1e-9), 0.0), 1.0)
         scheduled: F64 = start + share * (end - start)
         return scheduled
 
@@ -119,7 +119,7 @@ def match(index: ShapeIndex, fixes: Fixes, p: Matching, visits: Visits) -> Match
     first, last = index.segments(shape, low, np.minimum(high, 1e7))
     owner, segment = _ragged(first, last)
 
-    along, offset, heading = _project(network, segment, fixes.x[owner], fixes.y[owner])
+    along, offset = _project(network, segment, fixes.x[owner], fixes.y[owner])
     deviation = _deviation(index, fixes, owner, along, visits)
     cost = (offset / p.sigma_m) ** 2 / 2
     known_here = known[owner]
@@ -128,9 +128,11 @@ def match(index: ShapeIndex, fixes: Fixes, p: Matching, visits: Visits) -> Match
     change = np.abs(deviation - fixes.last_deviation_s[owner])
     moving = np.where(known_here, np.abs(np.maximum(step, 0.0) - displacement) / p.detour_scale_m, 0.0)
     pace = np.where(np.isfinite(change), change / p.pace_scale_s, np.abs(deviation) / p.first_pace_scale_s)
-    turn = np.radians(fixes.heading_deg[owner] - heading)
-    usable = np.isfinite(turn) & (fixes.speed_mps[owner] > p.heading_speed_mps)
-    cost = cost + moving + pace + np.where(usable, p.heading_weight * (1 - np.cos(turn)), 0.0)
+    cost = cost + moving + pace
+    turning = np.isfinite(fixes.heading_deg) & (fixes.speed_mps > p.heading_speed_mps)
+    if turning.any():
+        turn = np.radians(fixes.heading_deg[owner]) - _heading(network, segment)
+        cost = cost + np.where(turning[owner], p.heading_weight * (1 - np.cos(turn)), 0.0)
     allowed = (offset <= p.max_offset_m) & (~known_here | ((along >= low[owner]) & (along <= high[owner])))
     cost = np.where(allowed, cost, np.inf)
 
@@ -156,16 +158,24 @@ def _ragged(first: I64, last: I64) -> tuple[I64, I64]:
     return owner, np.arange(len(owner)) - start[owner] + first[owner]
 
 
-def _project(network: Network, segment: I64, x: F64, y: F64) -> tuple[F64, F64, F64]:
-    """Nearest point of each segment: metres along the shape, metres off it, heading of the segment in degrees."""
+def _project(network: Network, segment: I64, x: F64, y: F64) -> tuple[F64, F64]:
+    """Nearest point of each segment: metres along the shape, metres off it."""
     ax, ay = network.shape_x[segment], network.shape_y[segment]
     dx, dy = network.shape_x[segment + 1] - ax, network.shape_y[segment + 1] - ay
     length2 = dx * dx + dy * dy
-    share = np.clip(((x - ax) * dx + (y - ay) * dy) / np.maximum(length2, 1e-9), 0.0, 1.0)
+    share = ((x - ax) * dx + (y - ay) * dy) / np.maximum(length2, 1e-9)
+    share = np.minimum(np.maximum(share, 0.0), 1.0)
     offset = np.hypot(x - ax - share * dx, y - ay - share * dy)
     start = network.shape_m[segment]
     along = start + share * (network.shape_m[segment + 1] - start)
-    return along, offset, np.degrees(np.arctan2(dx, dy))
+    return along, offset
+
+
+def _heading(network: Network, segment: I64) -> F64:
+    """Radians clockwise from north."""
+    dx = network.shape_x[segment + 1] - network.shape_x[segment]
+    heading: F64 = np.arctan2(dx, network.shape_y[segment + 1] - network.shape_y[segment])
+    return heading
 
 
 def _deviation(index: ShapeIndex, fixes: Fixes, owner: npt.NDArray[np.int64], along: F64, visits: Visits) -> F64:

@@ -53,6 +53,13 @@ def test_predictions(city: City) -> None:
     assert {row["vehicle_id"] for row in told} == {"bus2"}
 
 
+def test_the_files_are_the_same_with_and_without_boards(city: City) -> None:
+    plain, shown = job(city).run(), job(city, boards=True, out=city.folder / "shown").run()
+    assert plain["boards"] == 0 and shown["boards"] > 50
+    assert plain["digests"]["files"] == shown["digests"]["files"]
+    assert plain["digests"]["outputs"] != shown["digests"]["outputs"]
+
+
 def test_one_row_a_position_and_what_was_held_after_it(city: City) -> None:
     summary = job(city).run()
     rows = table(city.folder / "out/vehicle_locations.csv.gz")
