@@ -90,8 +90,8 @@ def _lines_of(number: int, item: Mapping[str, Any]) -> Iterator[str]:
     if item["ok"] and item["reason"]:
         verdict = f"good ({item['reason']})"
     head = [f"#{number}", verdict]
-    if isinstance(item.get("msg_id"), int):
-        head.append(f"0x{item['msg_id']:04x} {item.get('name', '')}".rstrip())
+    if item.get("msg_id") is not None:
+        head.append(f"{item['msg_id']} {item.get('name', '')}".rstrip())
         head += [f"{key} {item[key]}" for key in ("version", "phone", "serial") if item.get(key) is not None]
     yield "  ".join(head)
     hidden = {"ok", "reason", "msg_id", "name", "version", "phone", "serial", "positions", "rejects"}

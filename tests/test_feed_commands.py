@@ -39,7 +39,7 @@ def test_decode_as_json_has_exactly_the_promised_keys() -> None:
     assert good == {
         "ok": True,
         "reason": None,
-        "msg_id": 0x200,
+        "msg_id": "0x0200",
         "phone": "13912345678",
         "serial": 7,
         "version": 2013,
@@ -59,7 +59,7 @@ def test_decode_as_json_has_exactly_the_promised_keys() -> None:
     assert bad == {
         "ok": False,
         "reason": "bad-checksum",
-        "msg_id": 0x200,
+        "msg_id": "0x0200",
         "phone": None,
         "serial": None,
         "version": 2013,

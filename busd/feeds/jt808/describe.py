@@ -51,7 +51,7 @@ def describe_frame(raw: bytes, utc_offset_s: float = BEIJING_S) -> dict[str, Any
     """What one frame (the first of ``raw``) says, as on the wire, with or without its flags. Never raises.
 
     ``ok`` and ``reason`` (None, ``flagless-2019``, ``bad-checksum``, ``bad-length``, ``not-a-frame``,
-    ``vendor-variant``); for frames that are ok (a flagless one is): ``msg_id`` (int), ``name``, ``phone``, ``serial``,
+    ``vendor-variant``); for frames that are ok (a flagless one is): ``msg_id`` ("0x0200", as the standard writes it), ``name``, ``phone``, ``serial``,
     ``version`` (2011, 2013, 2019), ``encrypted``, ``packet``, ``body`` (hex), ``positions`` and what else the message
     has. Positions: degrees, m/s, degrees from north, metres, Unix seconds (UTC; None = the digits are no time)."""
     flag = bytes((FLAG,))
@@ -67,7 +67,7 @@ def describe_item(frame: Frame | BadFrame, utc_offset_s: float = BEIJING_S) -> d
     out: dict[str, Any] = {
         "ok": True,
         "reason": "flagless-2019" if frame.is_flagless else None,
-        "msg_id": frame.message_id,
+        "msg_id": _hex_id(frame.message_id),
         "name": _NAMES.get(frame.message_id, "unknown"),
         "phone": frame.phone,
         "serial": frame.serial,
@@ -101,7 +101,8 @@ def _describe_body(frame: Frame, out: dict[str, Any], utc_offset_s: float) -> No
     elif message_id in (MessageId.TERMINAL_ANSWER, MessageId.PLATFORM_ANSWER):
         answer = decode_answer(body)
         if answer is not None:
-            out["answer"] = dict(zip(("serial", "msg_id", "result"), answer))
+            serial, answered, result = answer
+            out["answer"] = {"serial": serial, "msg_id": _hex_id(answered), "result": result}
     elif message_id == MessageId.REGISTER_ANSWER:
         granted = decode_registration_answer(body)
         if granted is not None:
@@ -158,7 +159,7 @@ def _beginning(wire: bytes) -> dict[str, Any]:
     data = unescape(wire)
     if data is None or len(data) < 4:
         return {}
-    return {"msg_id": int.from_bytes(data[:2], "big"), "version": 2019 if data[2] & 0x40 else 2013}
+    return {"msg_id": _hex_id(int.from_bytes(data[:2], "big")), "version": 2019 if data[2] & 0x40 else 2013}
 
 
 _LOCATION_AT: dict[int, int] = {
@@ -186,3 +187,7 @@ _NAMES: dict[int, str] = {
     0x8204: "link check",
     0x8300: "text message",
 }
+
+
+def _hex_id(message_id: int) -> str:
+    return f"0x{message_id:04x}"

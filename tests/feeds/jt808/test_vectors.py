@@ -83,7 +83,7 @@ def test_published_frame(vector: dict[str, Any]) -> None:
     if vector["class"] != "good":
         return
     assert (got["msg_id"], got["phone"], got["serial"]) == (
-        int(opinion["msg_id"], 16),
+        opinion["msg_id"],
         opinion["phone"],
         opinion["serial"],
     )
