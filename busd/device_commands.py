@@ -54,7 +54,7 @@ def import_(ctx: click.Context, file: Path, config_file: Path | None, url: str |
         _, report = _ask(where, "POST", "", body, "text/csv")
         place = "the running daemon"
     except _NotRunning:
-        report = _import_directly(_load(where[0]), body)
+        report = _import_directly(_load(where[0], writes=True), body)
         place = "the state directory (no daemon is running)"
     click.echo(f"{report['added']} new, {report['changed']} changed, in {place}")
     for line, problem in report["problems"]:
@@ -97,10 +97,17 @@ class _NotRunning(click.ClickException):
     pass
 
 
-def _load(config_file: Path | None) -> Config:
+def _load(config_file: Path | None, writes: bool = False) -> Config:
+    """The configuration; without a file the defaults, which are enough to ask a daemon on this machine, not to write
+    into its files."""
+    import os
+
     from busd.config import load_config
 
-    return load_config(config_file)
+    env = dict(os.environ)
+    if config_file is None and not writes:
+        env.setdefault("BUSD__GTFS__PATH", "feed.zip")
+    return load_config(config_file, env)
 
 
 def _ask(
