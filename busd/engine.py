@@ -89,6 +89,7 @@ class Engine(EngineState):
         outputs: list[Output] = []
         touched: list[int] = []
         if self.timetable.advance(at):
+            self.tracker.days_changed()
             self.boards_kept.lines.days_changed()
             self.boards_kept.deadline_at[:] = at
         waiting, self._waiting = self._waiting, []

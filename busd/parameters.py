@@ -36,6 +36,9 @@ class Matching(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     max_offset_m: float = 60.0
     """farther from the shape than this is not on it (TheTransitClock's default too)"""
+    made_up_share: float = 0.35
+    """where a trip has no shape: the road is off the straight line between two stops by up to this share of it"""
+    made_up_reach_m: float = 500.0
     back_slack_m: float = 50.0
     """GPS noise may push a standing bus back by this much"""
     max_speed_mps: float = 33.0
@@ -77,6 +80,74 @@ class Assigning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     late_s: float = 4 * 3600.0
     hold_s: float = 300.0
     """a run stays with its bus for so long after that bus's last fix, whoever else claims it"""
+
+
+class Tracking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which run a vehicle performs, from its positions and the timetable (track/hypotheses.py). Evidence in nats."""
+
+    # the timetable ----
+    freedom: float = 2.0
+    late_scale_s: float = 300.0
+    early_scale_s: float = 120.0
+    punctuality_minutes: float = 500.0
+    """bus minutes that the two scales above are worth against what is observed"""
+    punctuality_memory: float = 20000.0
+    leave_late_scale_s: float = 150.0
+    leave_early_scale_s: float = 60.0
+    habit_s: float = 2400.0
+    """how long a deviation says the same thing again: it is not new evidence at every fix"""
+    habit_memory_s: float = 7200.0
+    path_memory_s: float = 120.0
+    prior_memory_s: float = 1800.0
+    early_limit_s: float = 900.0
+    late_limit_s: float = 2400.0
+    # the street ----
+    sigma_share: float = 0.33
+    miss: float = 6.0
+    heading_weight: float = 2.0
+    nothing: float = -12.0
+    """weight of "none of these": a vehicle whose best hypothesis weighs less is on no run"""
+    course_m: float = 40.0
+    """a step longer than this tells where the vehicle goes"""
+    # terminals ----
+    end_zone_m: float = 40.0
+    end_stand_m: float = 150.0
+    stand_m: float = 15.0
+    stand_s: float = 50.0
+    near_m: float = 50.0
+    wait_sigma_m: float = 250.0
+    wait_reach_m: float = 700.0
+    leave_early_s: float = 120.0
+    usual_layover_s: float = 900.0
+    patience_s: float = 600.0
+    next_early_s: float = 1200.0
+    next_late_s: float = 2400.0
+    complete_m: float = 150.0
+    """a bus that goes on to its next run from so near its last stop has reached that"""
+    parked_s: float = 300.0
+    base_m: float = 250.0
+    # choices ----
+    switch_prior: float = -4.0
+    other_line: float = -6.0
+    ended_prior: float = -2.0
+    seek_prior: float = -4.0
+    seek_every_s: float = 15.0
+    habit_of_rival: float = 1.0
+    doubt: float = -5.0
+    doubt_every_s: float = 110.0
+    claim_trust: float = 0.97
+    """how sure it is that a run which another bus performs is not this bus's as well"""
+    keep: float = 12.0
+    """a hypothesis so much lighter than the best is dropped"""
+    stick: float = 3.0
+    """another hypothesis is shown only once it is heavier by this much"""
+    hint: float = 10.0
+    """nats that a trip hint is worth at first; less where a vehicle's hints have not fitted"""
+    hint_route: float = 6.0
+    hint_direction: float = 3.0
+    hint_block: float = 10.0
+    path_floor: float = -15.0
+    """a bus on a long detour does not lose its run, as long as it names it and no other run fits"""
 
 
 class Predicting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -127,6 +198,7 @@ class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     matching: Matching = Matching()
     visits: Visits = Visits()
     assigning: Assigning = Assigning()
+    tracking: Tracking = Tracking()
     predicting: Predicting = Predicting()
     boards: Boards = Boards()
 

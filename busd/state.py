@@ -21,7 +21,7 @@ from busd.types import Board, Progress, VehiclePosition
 from gtfs.network import Network
 
 GRID_S = 0.1
-STATE_VERSION = 2
+STATE_VERSION = 3
 
 
 def grid(at: float) -> float:
@@ -163,6 +163,7 @@ class EngineState:
         }
         if self._network is not None:
             state |= {"runs": self.runs.dump(), "boards": self.boards_kept.dump(), "timetable": self.timetable.dump()}
+            state["inference"] = self.tracker.dump()
         return pack_state(state)
 
     @classmethod
@@ -182,5 +183,6 @@ class EngineState:
             engine.timetable.load(state["timetable"])
             engine.runs.load(state["runs"])
             engine.boards_kept.load(state["boards"])
+            engine.tracker.load(state["inference"])
         engine._waiting = [(row, msgspec.convert(report, VehiclePosition)) for row, report in state["waiting"]]
         return engine

@@ -30,11 +30,19 @@ class Assigner:
         if current >= 0 and self._still_means(current, trip, hint, at):
             return current
         found = self._nearest_run(trip, hint, at)
-        if found is None:
-            return None
-        key = (found[0], trip, found[2])
+        return None if found is None else self.slot_of(found[0], trip, found[2], found[1])
+
+    def run_for(self, hint: TripHint, at: float) -> tuple[int, int] | None:
+        """(service day, run of the day) that ``hint`` means; None where the calendar does not have it."""
+        trip = self.network.find_trip(hint.trip_id) if hint.trip_id is not None else None
+        found = self._nearest_run(trip, hint, at) if trip is not None else None
+        return None if found is None or found[1] < 0 else (found[0], found[1])
+
+    def slot_of(self, day: int, trip: int, start_s: int, run: int) -> int:
+        """The slot of a run, opened if need be."""
+        key = (day, trip, start_s)
         slot = self.runs.slot_of.get(key)
-        return slot if slot is not None else self._open(key, found[1])
+        return slot if slot is not None else self._open(key, run)
 
     def open_next(self, slot: int) -> int | None:
         """The slot of the run that the block does after ``slot``, opened if need be."""

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from busd.table import Column, Table
-from busd.types import DatedTrip, VehiclePosition
+from busd.types import DatedTrip, Phase, VehiclePosition
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
@@ -19,6 +19,9 @@ I8 = npt.NDArray[np.int8]
 BEGUN = -1
 FINISHING = -2
 UNKNOWN, LIVE, LOST = 0, 1, 2
+BELIEVED, INFERRED = 0, 1
+"""modes: the run that its source names, or the one that fits best"""
+PHASES = (Phase.OTHER, Phase.DEADHEAD, Phase.LAYOVER, Phase.IN_SERVICE)
 
 
 P10, P50, P90, RIDER, DEPARTURE, TOLD, ARRIVED, DEPARTED = range(8)
@@ -57,6 +60,10 @@ class Vehicles(Table):
         "off_route": ("i1", 0),
         "standing_pos": ("i8", -1),  # stop position it stands at
         "liveness": ("i1", UNKNOWN),
+        # of a vehicle whose run is inferred (track/inference.py)
+        "mode": ("i1", BELIEVED),
+        "phase": ("i1", 0),  # index of PHASES
+        "probability": ("f8", np.nan),
     }
     lat: F64
     lon: F64
@@ -82,6 +89,9 @@ class Vehicles(Table):
     off_route: I8
     standing_pos: I64
     liveness: I8
+    mode: I8
+    phase: I8
+    probability: F64
 
     def __init__(self) -> None:
         super().__init__()

@@ -23,7 +23,7 @@ from gtfs.network import F64, I64, Bool, Network
 class ShapeIndex:
     """Distances of all shapes and patterns as two rising sequences, so that one searchsorted serves many fixes."""
 
-    def __init__(self, network: Network, visits: Visits) -> None:
+    def __init__(self, network: Network, matching: Matching, visits: Visits) -> None:
         self.network = network
         n_shapes = len(network.shape_offset) - 1
         self._first = network.shape_offset[:-1]
@@ -34,6 +34,7 @@ class ShapeIndex:
         self.shape_base = np.concatenate([[0.0], np.cumsum(length + 1000.0)])[:n_shapes]
         owner = np.repeat(np.arange(n_shapes), np.diff(network.shape_offset))
         self._shape_key = network.shape_m + self.shape_base[owner]
+        self.reach_m, self.sigma_m = tolerances(network, matching)
         self.target_m = stop_targets(network, visits)
         per_pattern = np.repeat(np.arange(len(network.pattern_shape)), np.diff(network.pattern_stop_offset))
         tail = network.pattern_stop_offset[1:] - 1
@@ -68,6 +69,18 @@ class ShapeIndex:
         share = np.minimum(np.maximum((along_m - low) / np.maximum(high - low, 1e-9), 0.0), 1.0)
         scheduled: F64 = start + share * (end - start)
         return scheduled
+
+
+def tolerances(network: Network, p: Matching) -> tuple[F64, F64]:
+    """Segment (row of its first shape point) -> how far from it a bus may be, and one standard deviation of that.
+
+    Where a trip has no shape, straight lines between its stops stand for a road that nobody knows: the longer the
+    line, the farther off the road may be."""
+    length = np.diff(network.shape_m, append=network.shape_m[-1:]) if len(network.shape_m) else np.zeros(0)
+    made_up = np.array([not network.shape_id[i] for i in range(len(network.shape_offset) - 1)], bool)
+    loose = np.repeat(made_up, np.diff(network.shape_offset))
+    reach = np.where(loose, np.clip(length * p.made_up_share, p.max_offset_m, p.made_up_reach_m), p.max_offset_m)
+    return reach, reach * (p.sigma_m / p.max_offset_m)
 
 
 def stop_targets(network: Network, visits: Visits) -> F64:
@@ -105,7 +118,9 @@ class Matched:
     found: Bool
     distance_m: F64
     offset_m: F64
+    reach_m: F64  # how far off the shape still counts as on it, there
     deviation_s: F64
+    turned: F64  # 1 - cos(heading of the fix - heading of the shape); 0 where unknown or slow
 
 
 def match(index: ShapeIndex, fixes: Fixes, p: Matching, visits: Visits) -> Matched:
@@ -117,11 +132,11 @@ def match(index: ShapeIndex, fixes: Fixes, p: Matching, visits: Visits) -> Match
     high = np.where(known, fixes.last_m + p.max_speed_mps * elapsed + p.forward_slack_m, np.inf)
     shape = network.pattern_shape[fixes.pattern].astype(np.int64)
     first, last = index.segments(shape, low, np.minimum(high, 1e7))
-    owner, segment = _ragged(first, last)
+    owner, segment = ragged(first, last)
 
-    along, offset = _project(network, segment, fixes.x[owner], fixes.y[owner])
+    along, offset = project(network, segment, fixes.x[owner], fixes.y[owner])
     deviation = _deviation(index, fixes, owner, along, visits)
-    cost = (offset / p.sigma_m) ** 2 / 2
+    cost = (offset / index.sigma_m[segment]) ** 2 / 2
     known_here = known[owner]
     displacement = np.hypot(fixes.x - fixes.last_x, fixes.y - fixes.last_y)[owner]
     step = along - fixes.last_m[owner]
@@ -129,11 +144,13 @@ def match(index: ShapeIndex, fixes: Fixes, p: Matching, visits: Visits) -> Match
     moving = np.where(known_here, np.abs(np.maximum(step, 0.0) - displacement) / p.detour_scale_m, 0.0)
     pace = np.where(np.isfinite(change), change / p.pace_scale_s, np.abs(deviation) / p.first_pace_scale_s)
     cost = cost + moving + pace
+    turned = np.zeros(len(owner))
     turning = np.isfinite(fixes.heading_deg) & (fixes.speed_mps > p.heading_speed_mps)
     if turning.any():
-        turn = np.radians(fixes.heading_deg[owner]) - _heading(network, segment)
-        cost = cost + np.where(turning[owner], p.heading_weight * (1 - np.cos(turn)), 0.0)
-    allowed = (offset <= p.max_offset_m) & (~known_here | ((along >= low[owner]) & (along <= high[owner])))
+        turn = np.radians(fixes.heading_deg[owner]) - heading_of(network, segment)
+        turned = np.where(turning[owner], 1 - np.cos(turn), 0.0)
+        cost = cost + p.heading_weight * turned
+    allowed = (offset <= index.reach_m[segment]) & (~known_here | ((along >= low[owner]) & (along <= high[owner])))
     cost = np.where(allowed, cost, np.inf)
 
     starts = np.concatenate([[0], np.cumsum(last - first + 1)])[:n]
@@ -147,10 +164,10 @@ def match(index: ShapeIndex, fixes: Fixes, p: Matching, visits: Visits) -> Match
     held = (distance != along[pick]).nonzero()[0]
     if len(held):
         deviation[held] = _deviation(index, fixes, held, distance[held], visits)
-    return Matched(found, distance, offset[pick], deviation)
+    return Matched(found, distance, offset[pick], index.reach_m[segment[pick]], deviation, turned[pick])
 
 
-def _ragged(first: I64, last: I64) -> tuple[I64, I64]:
+def ragged(first: I64, last: I64) -> tuple[I64, I64]:
     """[first, last] per fix -> parallel (fix, segment), fixes in order."""
     count = last - first + 1
     owner = np.repeat(np.arange(len(first)), count)
@@ -158,7 +175,7 @@ def _ragged(first: I64, last: I64) -> tuple[I64, I64]:
     return owner, np.arange(len(owner)) - start[owner] + first[owner]
 
 
-def _project(network: Network, segment: I64, x: F64, y: F64) -> tuple[F64, F64]:
+def project(network: Network, segment: I64, x: F64, y: F64) -> tuple[F64, F64]:
     """Nearest point of each segment: metres along the shape, metres off it."""
     ax, ay = network.shape_x[segment], network.shape_y[segment]
     dx, dy = network.shape_x[segment + 1] - ax, network.shape_y[segment + 1] - ay
@@ -171,7 +188,7 @@ def _project(network: Network, segment: I64, x: F64, y: F64) -> tuple[F64, F64]:
     return along, offset
 
 
-def _heading(network: Network, segment: I64) -> F64:
+def heading_of(network: Network, segment: I64) -> F64:
     """Radians clockwise from north."""
     dx = network.shape_x[segment + 1] - network.shape_x[segment]
     heading: F64 = np.arctan2(dx, network.shape_y[segment + 1] - network.shape_y[segment])

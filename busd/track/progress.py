@@ -7,9 +7,9 @@ import math
 import numpy as np
 
 from busd.parameters import Visits
-from busd.track.fleet import Runs, Vehicles
+from busd.track.fleet import INFERRED, PHASES, Runs, Vehicles
 from busd.track.match import ShapeIndex
-from busd.types import StopVisit
+from busd.types import DatedTrip, Phase, Progress, StopVisit, VehiclePosition
 
 
 def observe_passages(
@@ -69,3 +69,37 @@ def stands_at(index: ShapeIndex, runs: Runs, vehicles: Vehicles, row: int, p: Vi
     near = np.abs(stop_m - float(vehicles.distance_m[row]))
     pos = int(near.argmin())
     return pos if near[pos] <= p.at_stop_m else -1
+
+
+def progress_of(
+    vehicles: Vehicles, runs: Runs, row: int, position: VehiclePosition, trip: DatedTrip | None
+) -> Progress:
+    """What is held of a vehicle right after a fix."""
+    slot = int(vehicles.slot[row])
+    on_run = slot >= 0 and math.isfinite(vehicles.distance_m[row])
+    next_pos = int(vehicles.next_pos[row])
+    waits = on_run and (next_pos >= runs.stops[slot] or (next_pos == 0 and vehicles.deviation_s[row] <= 0))
+    phase = Phase.OTHER if slot < 0 else Phase.LAYOVER if waits else Phase.IN_SERVICE
+    if vehicles.mode[row] == INFERRED:
+        phase = PHASES[int(vehicles.phase[row])]
+    return Progress(
+        vehicle_idx=row,
+        vehicle_id=position.vehicle_id,
+        lat=position.lat,
+        lon=position.lon,
+        measured_at=position.measured_at,
+        phase=phase,
+        trip=trip,
+        distance_m=float(vehicles.distance_m[row]) if on_run else None,
+        offset_m=float(vehicles.offset_m[row]) if on_run else None,
+        probability=(float(vehicles.probability[row]) if vehicles.mode[row] == INFERRED else 1.0) if on_run else None,
+        next_stop_pos=next_pos if on_run and next_pos < runs.stops[slot] else None,
+        deviation_s=float(vehicles.deviation_s[row]) if on_run else None,
+        off_route=bool(vehicles.off_route[row]),
+        bearing_deg=position.bearing_deg,
+        speed_mps=position.speed_mps,
+        occupancy=position.occupancy,
+        label=position.label,
+        source=position.source,
+        report_id=position.report_id,
+    )

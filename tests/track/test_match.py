@@ -20,7 +20,7 @@ G---F---E---H
 """
 NETWORK = network_from_map(MAP, {"1": "ABCDHEFG", "2": "ABCBA", "3": "DCBA"}, trips=2)
 PLACES = frame_of_map(MAP)
-INDEX = ShapeIndex(NETWORK, Visits())
+INDEX = ShapeIndex(NETWORK, Matching(), Visits())
 P, V = Matching(), Visits()
 
 

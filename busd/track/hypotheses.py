@@ -1,0 +1,410 @@
+"""Multi-hypothesis tracking: every fix moves the weights of what may be true of its vehicle.
+
+    step    each hypothesis is matched in a window of its own shape; place, timetable and heading weigh it
+    arrive  at the end of a run its successors come in: the block's next run, and rivals that start there too
+    seek    a vehicle that nothing fits gets candidates from the shapes and terminals around it
+    weigh   weights are compared, one run belongs to one bus, the hopeless are dropped
+
+All vehicles of a round at once, in numpy; a round holds a vehicle at most once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from busd.parameters import Parameters
+from busd.track import evidence
+from busd.track.beliefs import ENDED, FREE, LAYOVER, PLACES, SERVICE, Beliefs
+from busd.track.candidates import Candidates, Ends, Finder, Reports
+from busd.track.match import Fixes, ShapeIndex, match
+from busd.track.service import Service
+from gtfs.network import F64, I64, Network
+
+
+class Hypotheses:
+    """The belief state of all vehicles and the way it changes."""
+
+    def __init__(self, network: Network, index: ShapeIndex, service: Service, parameters: Parameters) -> None:
+        self.network, self.index, self.p = network, index, parameters
+        self.t = parameters.tracking
+        self.beliefs = Beliefs()
+        self.punctuality = evidence.Punctuality(self.t)
+        self.ends = Ends.of(network)
+        self._finder = Finder(network, index, self.ends, self.beliefs, parameters)
+        self.serve(service)
+
+    def serve(self, service: Service) -> None:
+        """The held service days have changed: runs are numbered anew, claims carried over."""
+        self.service = service
+        self.claimed = np.zeros(service.count)
+        b = self.beliefs
+        rows, places = np.nonzero(b.phase[: b.held] != FREE)
+        number = service.number(b.day[rows, places], b.run[rows, places])
+        ok = number >= 0
+        np.add.at(self.claimed, number[ok], b.share[rows, places][ok])
+
+    def forget(self, row: int) -> None:
+        """The vehicle is gone: its runs are free for others."""
+        self._claim(np.array([row]), -1.0)
+        self.beliefs.clear(row)
+        for name, (_, fill) in self.beliefs.VEHICLE.items():
+            getattr(self.beliefs, name)[row] = fill
+
+    def dump(self) -> dict[str, Any]:
+        p = self.punctuality
+        return {
+            "beliefs": self.beliefs.dump(),
+            "claimed": self.claimed,
+            "punctuality": [p.weight, p.share, p.width_s],
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        self.beliefs.load(state["beliefs"])
+        self.claimed = state["claimed"]
+        p = self.punctuality
+        p.weight, p.share, p.width_s = state["punctuality"]
+
+    # ---- a round -----------------------------------------------------------------------------------------------------
+
+    def update(self, now: Reports) -> None:
+        b = self.beliefs
+        b.hold(int(now.rows.max(initial=-1)) + 1)
+        self._move(now)
+        self._claim(now.rows, -1.0)
+        self._hear(now)
+        self._step(now)
+        self._arrive(now)
+        self._seek(now)
+        self._weigh(now)
+        self._learn_trust(now)
+        self._claim(now.rows, 1.0)
+
+    def _move(self, now: Reports) -> None:
+        """Which way each vehicle has gone since its last fix; small steps are noise."""
+        b, rows = self.beliefs, now.rows
+        dx, dy = now.x - b.last_x[rows], now.y - b.last_y[rows]
+        now.moved_m = np.hypot(dx, dy)
+        goes = now.moved_m > self.t.course_m
+        stands = now.moved_m < self.t.stand_m
+        before = np.where(b.stands_since[rows] <= now.at, b.stands_since[rows], b.last_at[rows])
+        b.stands_since[rows] = np.where(stands, before, np.inf)
+        b.course[rows] = np.where(goes, np.arctan2(dx, dy), b.course[rows])
+        now.elapsed_s = np.where(np.isfinite(b.last_at[rows]), now.at - b.last_at[rows], 0.0)
+        b.last_x[rows], b.last_y[rows], b.last_at[rows] = now.x, now.y, now.at
+
+    def _claim(self, rows: I64, sign: float) -> None:
+        b = self.beliefs
+        owner, place = np.nonzero(b.share[rows] > 0.01)
+        rows, share = rows[owner], b.share[rows[owner], place]
+        number = self.service.number(b.day[rows, place], b.run[rows, place])
+        share = share[number >= 0]
+        number = number[number >= 0]
+        np.add.at(self.claimed, number, sign * share)
+        after = self.service.next[number]
+        np.add.at(self.claimed, after[after >= 0], sign * 0.7 * share[after >= 0])
+
+    def _hear(self, now: Reports) -> None:
+        """The run that a source names becomes a hypothesis, if it is none yet."""
+        who = np.flatnonzero(now.hint_run >= 0)
+        if not len(who):
+            return
+        number = now.hint_run[who]
+        fresh = ~self._holds(now.rows[who], number)
+        who, number = who[fresh], number[fresh]
+        n = len(who)
+        zero, nan = np.zeros(n), np.full(n, np.nan)
+        self._insert(
+            now,
+            Candidates(who, number, np.full(n, SERVICE), nan, nan, nan, zero, zero, zero),
+        )
+
+    def _step(self, now: Reports) -> None:
+        b, t, p = self.beliefs, self.t, self.p
+        i, k = np.nonzero(b.phase[now.rows] != FREE)
+        if not len(i):
+            return
+        r = now.rows[i]
+        pattern, at = b.pattern[r, k], now.at[i]
+        phase, last_m = b.phase[r, k], b.distance_m[r, k]
+        elapsed = np.where(np.isfinite(b.at[r, k]), at - b.at[r, k], 0.0)
+        known = np.isfinite(last_m) & (elapsed <= p.matching.reset_s)
+        fixes = Fixes(
+            x=now.x[i],
+            y=now.y[i],
+            at=at,
+            heading_deg=now.heading_deg[i],
+            speed_mps=now.speed_mps[i],
+            pattern=pattern,
+            time_row=b.time_row[r, k],
+            base_at=b.base_at[r, k],
+            last_m=np.where(known, last_m, np.nan),
+            last_at=b.at[r, k],
+            last_x=b.x[r, k],
+            last_y=b.y[r, k],
+            last_deviation_s=np.where(known, b.deviation_s[r, k], np.nan),
+        )
+        m = match(self.index, fixes, p.matching, p.visits)
+        starts_at = fixes.base_at + self.network.departure_s[fixes.time_row]
+        late = np.maximum(at - starts_at, 0.0)
+        start_m = self.ends.start_m[pattern]
+        away = np.hypot(fixes.x - self.ends.first_x[pattern], fixes.y - self.ends.first_y[pattern])
+        moved = np.hypot(fixes.x - fixes.last_x, fixes.y - fixes.last_y)
+        moves = ~(moved < 30.0) | (fixes.speed_mps > 2.0)
+
+        layover = phase == LAYOVER
+        leaves = layover & m.found & (m.distance_m > start_m + p.visits.depart_zone_m) & moves
+        # before its time a bus is free to move about the terminal, on the shape too
+        leaves &= (at >= starts_at - t.leave_early_s) | (away > t.wait_reach_m)
+        stays = layover & ~leaves & (away <= t.wait_reach_m)
+        fits = np.where(layover & ~leaves, stays, m.found)
+        place = np.where(
+            stays, evidence.of_waiting(away, t), evidence.of_place(fits, m.offset_m, m.reach_m, m.turned, t)
+        )
+        ended = phase == ENDED
+        gone = np.hypot(fixes.x - self.ends.last_x[pattern], fixes.y - self.ends.last_y[pattern])
+        place = np.where(ended, np.where(gone > 150.0, -t.miss, 0.0), place)
+        fits = np.where(ended, gone <= 150.0, fits)
+        deviation = np.where(stays, late, m.deviation_s)
+        deviation = np.where(ended | ~fits, b.deviation_s[r, k], deviation)
+
+        fade = np.exp(-np.minimum(elapsed, 600.0) / t.path_memory_s)
+        # sparse fixes are worth as much as dense ones, each: memory counts fixes, at least ten of them
+        b.path[r, k] = np.maximum(b.path[r, k] * np.maximum(fade, 0.85) + place, t.path_floor)
+        rate = np.minimum(elapsed, 600.0) / t.habit_s
+        on_way = fits & (phase == SERVICE) | leaves
+        habit = b.habit[r, k] * np.exp(-elapsed / t.habit_memory_s)
+        habit += np.where(on_way & np.isfinite(deviation), rate * self.punctuality.fit(np.nan_to_num(deviation)), 0)
+        # a bus that came in late leaves late
+        excess = np.where(m.deviation_s > 0, np.maximum(m.deviation_s - b.ready_s[r, k], 0.0), m.deviation_s)
+        habit += np.where(leaves, evidence.of_departure(excess, t), 0.0)
+        b.habit[r, k] = habit
+        b.prior[r, k] *= np.exp(-np.minimum(elapsed, 600.0) / t.prior_memory_s)
+        b.misses[r, k] = np.where(fits, 0, b.misses[r, k] + 1)
+        b.phase[r, k] = np.where(leaves, SERVICE, phase)
+        b.deviation_s[r, k] = deviation
+        hit = np.flatnonzero(fits)
+        r, k, i = r[hit], k[hit], i[hit]
+        b.distance_m[r, k] = np.where(
+            (stays | ended)[hit], np.where(ended[hit], last_m[hit], start_m[hit]), m.distance_m[hit]
+        )
+        b.offset_m[r, k] = np.where(m.found[hit], m.offset_m[hit], np.nan)
+        b.x[r, k], b.y[r, k], b.at[r, k] = now.x[i], now.y[i], now.at[i]
+
+    def _arrive(self, now: Reports) -> None:
+        """Runs that are over: the block's next run takes the place, rivals that start around here come in beside it."""
+        b, t, s = self.beliefs, self.t, self.service
+        i, k = np.nonzero((b.phase[now.rows] == SERVICE) & (b.misses[now.rows] == 0))
+        r = now.rows[i]
+        ahead = self.ends.end_m[b.pattern[r, k]] - b.distance_m[r, k]
+        stands = now.at[i] - b.stands_since[r] >= t.stand_s
+        over = (ahead <= t.end_zone_m) | (stands & (ahead <= t.end_stand_m))
+        i, k, r = i[over], k[over], r[over]
+        if not len(i):
+            return
+        number = s.number(b.day[r, k], b.run[r, k])
+        after = np.where(number >= 0, s.next[number], -1)
+        waits = np.where(after >= 0, s.starts_at[after] - now.at[i], np.inf)
+        has = (after >= 0) & (waits < 3 * 3600.0)
+        path, habit, share = b.path[r, k], b.habit[r, k], b.share[r, k]
+        b.phase[r, k] = ENDED
+        b.prior[r, k] += t.ended_prior
+        goes = np.flatnonzero(has)
+        self._put(now, r[goes], k[goes], i[goes], after[goes])
+        # rivals: also for a bus that changes block, and for networks without blocks
+        x, y, at = now.x[i], now.y[i], now.at[i]
+        who, rival = s.runs_near(x, y, t.wait_reach_m, at - t.next_early_s, at + t.next_late_s)
+        wait = s.starts_at[rival] - at[who]
+        prior = np.where(has[who], t.switch_prior, -0.5) + evidence.of_patience(np.maximum(wait, 0.0), t)
+        prior = prior + self._other_line(r[who], rival)
+        fresh = ~self._holds(r[who], rival) & (share[who] > 0.05)
+        who, rival, wait, prior = who[fresh], rival[fresh], wait[fresh], prior[fresh]
+        n = len(who)
+        start = self.ends.start_m[s.pattern[rival]]
+        late = np.maximum(-wait, 0.0)
+        self._insert(
+            now,
+            Candidates(
+                i[who], rival, np.full(n, LAYOVER), start, np.full(n, np.nan), late, path[who], habit[who], prior
+            ),
+        )
+
+    def _seek(self, now: Reports) -> None:
+        """Candidates for the vehicles that nothing fits."""
+        b, t = self.beliefs, self.t
+        phase, misses = b.phase[now.rows], b.misses[now.rows]
+        fits = ((phase == SERVICE) | (phase == LAYOVER)) & (misses == 0)
+        since = now.at - self.beliefs.sought_at[now.rows]
+        # a bus that stands shows nothing new, and at a terminal the other direction's end fits it as well
+        waits = ((phase == LAYOVER) & (misses == 0)).any(axis=1)
+        doubts = (b.total[now.rows].max(axis=1) < t.doubt) & (now.moved_m >= 30.0) & ~waits
+        lost = (~fits.any(axis=1) & (since >= t.seek_every_s)) | (doubts & (since >= t.doubt_every_s))
+        who = np.flatnonzero(lost)
+        if not len(who):
+            return
+        self.beliefs.sought_at[now.rows[who]] = now.at[who]
+        new = self._finder.around(now, who, self.service)
+        knows = (phase[new.who] != FREE).any(axis=1)
+        # what a rival would have had to keep up all the way is worth more than the deviation of this moment
+        tot = b.total[now.rows[new.who]]
+        lead = tot.argmax(axis=1)
+        held = self.punctuality.fit(np.nan_to_num(b.deviation_s[now.rows[new.who], lead]))
+        behind = np.minimum(self.punctuality.fit(new.deviation_s) - held, 0.0)
+        new.habit = np.where(knows & (b.misses[now.rows[new.who], lead] == 0), t.habit_of_rival * behind, 0.0)
+        new.prior = new.prior + np.where(knows, t.seek_prior, 0.0) + self._other_line(now.rows[new.who], new.number)
+        self._insert(now, new.take(~self._holds(now.rows[new.who], new.number)))
+
+    # ---- weights -----------------------------------------------------------------------------------------------------
+
+    def _weigh(self, now: Reports) -> None:
+        b, t = self.beliefs, self.t
+        i, k = np.nonzero(b.phase[now.rows] != FREE)
+        if not len(i):
+            return
+        r = now.rows[i]
+        number = self.service.number(b.day[r, k], b.run[r, k])
+        total = self._totals(now, i, r, k, number)
+        grid = np.full((len(now.rows), PLACES), -np.inf)
+        grid[i, k] = total
+        self._merge(now, grid)
+        total = grid[i, k]
+        best = grid.max(axis=1)
+        drop = (total < best[i] - t.keep) | (b.misses[r, k] >= 8) | ~np.isfinite(total)
+        b.clear(r[drop], k[drop])
+        grid[i[drop], k[drop]] = -np.inf
+        # only differences of habit matter: the steadiest of a vehicle's hypotheses is the measure of the others
+        habit = np.where(b.phase[now.rows] != FREE, b.habit[now.rows], -np.inf)
+        steady = habit.max(axis=1, keepdims=True)
+        b.habit[now.rows] = np.where(
+            b.phase[now.rows] != FREE, b.habit[now.rows] - np.where(np.isfinite(steady), steady, 0.0), 0.0
+        )
+        top = np.maximum(grid.max(axis=1), t.nothing)
+        weight = np.exp(grid - top[:, None])
+        share = weight / (weight.sum(axis=1) + np.exp(t.nothing - top))[:, None]
+        b.total[now.rows], b.share[now.rows] = grid, share
+        on = (b.phase[now.rows] == SERVICE) & (b.misses[now.rows] == 0) & np.isfinite(b.deviation_s[now.rows])
+        minutes = np.where(on, share * (np.minimum(now.elapsed_s, 120.0) / 60.0)[:, None], 0.0)
+        self.punctuality.observe(b.deviation_s[now.rows][on], minutes[on])
+        sure = share.argmax(axis=1)
+        each = np.arange(len(now.rows))
+        on = (share[each, sure] > 0.8) & (b.phase[now.rows, sure] == SERVICE)
+        self.beliefs.line[now.rows[on]] = self.network.pattern_route[b.pattern[now.rows[on], sure[on]]]
+
+    def _merge(self, now: Reports, grid: F64) -> None:
+        """A run that two hypotheses of a vehicle have come to stays with the heavier."""
+        b = self.beliefs
+        several = np.flatnonzero((b.phase[now.rows] != FREE).sum(axis=1) > 1)
+        r = now.rows[several]
+        key = np.where(b.phase[r] != FREE, b.day[r] * 10**7 + b.run[r], -1 - np.arange(PLACES))
+        same = (key[:, :, None] == key[:, None, :]) & ~np.eye(PLACES, dtype=bool)
+        if not same.any():
+            return
+        weight = grid[several]
+        place = np.arange(PLACES)
+        lighter = weight[:, :, None] < weight[:, None, :]
+        lighter |= (weight[:, :, None] == weight[:, None, :]) & (place[:, None] > place)
+        owner, k = np.nonzero((same & lighter).any(axis=2))
+        b.clear(r[owner], k)
+        grid[several[owner], k] = -np.inf
+
+    def _totals(self, now: Reports, i: I64, r: I64, k: I64, number: I64) -> F64:
+        b, t = self.beliefs, self.t
+        deviation = np.nan_to_num(b.deviation_s[r, k])
+        total = b.path[r, k] + b.habit[r, k] + b.prior[r, k] + self.punctuality.fit(deviation)
+        claimed = np.where(number >= 0, self.claimed[number], 0.0)
+        total += evidence.of_claim(claimed, t)
+        return total + self._hinted(now, i, number)
+
+    def _hinted(self, now: Reports, i: I64, number: I64) -> F64:
+        """What the source says, as far as it says anything: its trip, line, direction and block."""
+        t, s, network = self.t, self.service, self.network
+        trip = (now.hint_run[i] >= 0) & (now.hint_run[i] == number)
+        told = np.where(trip, self.beliefs.trust[now.rows[i]], 0.0)
+        known = number >= 0
+        pattern = s.pattern[number] if s.count else np.zeros(len(number), np.int64)
+        block = network.trip_block[s.trip[number]] if s.count else pattern
+        for says, is_, weight in (
+            (now.hint_route[i], network.pattern_route[pattern], t.hint_route),
+            (now.hint_direction[i], network.pattern_direction[pattern], t.hint_direction),
+            (now.hint_block[i], block, t.hint_block),
+        ):
+            told = told - np.where(known & (says >= 0) & (is_ >= 0) & (says != is_), weight, 0.0)
+        return told
+
+    def _learn_trust(self, now: Reports) -> None:
+        """A hint that does not fit where another run does is worth less the next time."""
+        b = self.beliefs
+        who = np.flatnonzero(now.hint_run >= 0)
+        if not len(who):
+            return
+        r = now.rows[who]
+        number = self.service.number(b.day[r].ravel(), b.run[r].ravel()).reshape(b.day[r].shape)
+        mine = (number == now.hint_run[who][:, None]) & (b.phase[r] != FREE)
+        fits = (b.phase[r] != FREE) & (b.misses[r] == 0)
+        wrong = ~(mine & fits).any(axis=1) & (fits & ~mine).any(axis=1)
+        right = (mine & fits).any(axis=1)
+        b.trust[r] = np.clip(b.trust[r] + np.where(wrong, -1.0, np.where(right, 0.2, 0.0)), 0.0, self.t.hint)
+
+    def _other_line(self, rows: I64, number: I64) -> F64:
+        """Buses keep to their line: a run of another one is less likely to come next."""
+        line = self.beliefs.line[rows]
+        other = (line >= 0) & (line != self.network.pattern_route[self.service.pattern[number]])
+        return np.where(other, self.t.other_line, 0.0)
+
+    # ---- places ------------------------------------------------------------------------------------------------------
+
+    def _holds(self, rows: I64, number: I64) -> np.ndarray:
+        """Is the run one of the vehicle's hypotheses already?"""
+        b, s = self.beliefs, self.service
+        day, run = s.day[number], s.run[number]
+        same = (b.day[rows] == day[:, None]) & (b.run[rows] == run[:, None]) & (b.phase[rows] != FREE)
+        held: np.ndarray = same.any(axis=1)
+        return held
+
+    def _put(self, now: Reports, r: I64, k: I64, i: I64, number: I64) -> None:
+        """Put the hypothesis (r, k), which keeps its evidence, on another run, before its start."""
+        b, s = self.beliefs, self.service
+        self._name(r, k, number)
+        b.phase[r, k] = LAYOVER
+        b.prior[r, k] = np.minimum(b.prior[r, k] - self.t.ended_prior, 0.0)
+        b.distance_m[r, k] = self.ends.start_m[s.pattern[number]]
+        b.offset_m[r, k] = np.nan
+        b.deviation_s[r, k] = b.ready_s[r, k] = np.maximum(now.at[i] - s.starts_at[number], 0.0)
+        b.x[r, k], b.y[r, k], b.at[r, k], b.misses[r, k] = now.x[i], now.y[i], now.at[i], 0
+
+    def _name(self, r: I64, k: I64, number: I64) -> None:
+        b, s = self.beliefs, self.service
+        b.day[r, k], b.run[r, k], b.trip[r, k] = s.day[number], s.run[number], s.trip[number]
+        b.start_s[r, k], b.pattern[r, k] = s.start_s[number], s.pattern[number]
+        b.time_row[r, k], b.base_at[r, k] = s.time_row[number], s.base_at[number]
+
+    def _insert(self, now: Reports, new: Candidates) -> None:
+        """Give candidates the free places of their vehicles, or those of lighter hypotheses; the heaviest first."""
+        if not len(new.who):
+            return
+        b = self.beliefs
+        weight = new.path + new.habit + new.prior + self.punctuality.fit(np.nan_to_num(new.deviation_s))
+        weight += evidence.of_claim(self.claimed[new.number], self.t)
+        weight += self._hinted(now, new.who, new.number)
+        order = np.lexsort((new.number, -weight, new.who))
+        new, weight = new.take(order), weight[order]
+        fresh = np.ones(len(order), bool)
+        fresh[1:] = new.who[1:] != new.who[:-1]
+        begin = np.flatnonzero(fresh)
+        rank = np.arange(len(order)) - begin[np.cumsum(fresh) - 1]
+        ok = rank < PLACES
+        new, weight, rank = new.take(ok), weight[ok], rank[ok]
+        r = now.rows[new.who]
+        total = np.where(b.phase[r] == FREE, -np.inf, b.total[r])
+        k = np.argsort(total, axis=1, kind="stable")[np.arange(len(r)), rank]
+        ok = weight > total[np.arange(len(r)), k]
+        new, weight, r, k = new.take(ok), weight[ok], r[ok], k[ok]
+        b.clear(r, k)
+        self._name(r, k, new.number)
+        b.phase[r, k] = new.phase
+        b.distance_m[r, k], b.offset_m[r, k], b.deviation_s[r, k] = new.distance_m, new.offset_m, new.deviation_s
+        b.path[r, k], b.habit[r, k], b.prior[r, k] = new.path, new.habit, new.prior
+        b.x[r, k], b.y[r, k], b.at[r, k] = now.x[new.who], now.y[new.who], now.at[new.who]
+        b.ready_s[r, k] = np.maximum(new.deviation_s, 0.0)
+        b.total[r, k] = weight

@@ -1,0 +1,219 @@
+"""Which run a vehicle performs when nobody says so, or when what is said does not fit: the answer of `Hypotheses`.
+
+A trip hint that fits is believed and costs nothing (track/assign.py). This room is asked for the others: vehicles
+without a hint, and vehicles that have left the shape of the run they name. There the hint is evidence like any other,
+worth as much as the vehicle's hints have been so far.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from busd.days import Timetable
+from busd.parameters import Parameters
+from busd.track.beliefs import ENDED, FREE, LAYOVER, SERVICE
+from busd.track.candidates import Reports
+from busd.track.hypotheses import Hypotheses
+from busd.track.match import ShapeIndex
+from busd.track.service import Service
+from busd.types import Phase, TripHint, VehiclePosition
+from gtfs.network import Network
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is most likely true of one vehicle after a fix."""
+
+    day: int
+    run: int
+    trip: int
+    start_s: int
+    phase: Phase
+    fits: bool
+    distance_m: float
+    offset_m: float
+    deviation_s: float
+    probability: float
+
+
+class Inference:
+    """Answers for vehicles by row of `fleet.Vehicles`; what it holds is in the snapshot."""
+
+    def __init__(
+        self,
+        network: Network,
+        timetable: Timetable,
+        index: ShapeIndex,
+        parameters: Parameters,
+        believed: list[tuple[int, int]],
+    ) -> None:
+        """``believed``: (day, run) of the runs that vehicles perform by their own word."""
+        self.network, self.timetable, self.t = network, timetable, parameters.tracking
+        self.hypotheses = Hypotheses(network, index, Service(network, timetable.days.values()), parameters)
+        self._shown: dict[int, tuple[int, int]] = {}
+        for day, run in believed:
+            self.claim(day, run, 1.0)
+
+    def days_changed(self, believed: list[tuple[int, int]]) -> None:
+        self.hypotheses.serve(Service(self.network, self.timetable.days.values()))
+        for day, run in believed:
+            self.claim(day, run, 1.0)
+
+    def claim(self, day: int, run: int, sign: float) -> None:
+        """A vehicle performs (+1), or leaves (-1), a run by its own word."""
+        number = self.number_of(day, run)
+        if number >= 0:
+            self.hypotheses.claimed[number] += sign
+
+    def knows(self, row: int) -> bool:
+        """Is this vehicle followed here already?"""
+        beliefs = self.hypotheses.beliefs
+        return row < beliefs.held and bool((beliefs.phase[row] != FREE).any())
+
+    def forget(self, row: int) -> None:
+        self._shown.pop(row, None)
+        if row < self.hypotheses.beliefs.held:
+            self.hypotheses.forget(row)
+
+    def follow(self, fixes: list[tuple[int, VehiclePosition]], named: list[int]) -> list[Answer | None]:
+        """One fix each of different vehicles. ``named``: number of the run that the hint means in the held service
+        (`number_of`), -1 none. None where no run fits."""
+        n = len(fixes)
+        positions = [position for _, position in fixes]
+        rows = np.array([row for row, _ in fixes], np.int64)
+        x, y = self.network.frame.xy_array(
+            np.array([position.lat for position in positions]), np.array([position.lon for position in positions])
+        )
+        says = [self._says(position.hint) for position in positions]
+        self.hypotheses.update(
+            Reports(
+                rows=rows,
+                x=x,
+                y=y,
+                at=np.array([position.measured_at for position in positions]),
+                heading_deg=np.array([_or_nan(position.bearing_deg) for position in positions]),
+                speed_mps=np.array([_or_nan(position.speed_mps) for position in positions]),
+                hint_run=np.array(named, np.int64),
+                hint_route=np.array([said[0] for said in says], np.int64),
+                hint_direction=np.array([said[1] for said in says], np.int64),
+                hint_block=np.array([said[2] for said in says], np.int64),
+            )
+        )
+        return [self._answer(int(rows[i]), self._choose(int(rows[i]))) for i in range(n)]
+
+    def number_of(self, day: int, run: int) -> int:
+        return int(self.hypotheses.service.number(np.array([day]), np.array([run]))[0])
+
+    def is_parked(self, row: int, at: float) -> bool:
+        """Is a vehicle without a run at a base: where it has stood for long, or near there?"""
+        b, t = self.hypotheses.beliefs, self.t
+        if at - b.stands_since[row] >= t.parked_s:
+            b.base_x[row], b.base_y[row] = b.last_x[row], b.last_y[row]
+        away = np.hypot(b.last_x[row] - b.base_x[row], b.last_y[row] - b.base_y[row])
+        return bool(away <= t.base_m)
+
+    def _says(self, hint: TripHint | None) -> tuple[int, int, int]:
+        if hint is None:
+            return -1, -1, -1
+        route = self.network.route_id.find(hint.route_id) if hint.route_id else None
+        block = self.network.block_id.find(hint.block_id) if hint.block_id else None
+        direction = hint.direction_id if hint.direction_id is not None else -1
+        return -1 if route is None else route, direction, -1 if block is None else block
+
+    def _answer(self, row: int, place: int | None) -> Answer | None:
+        b = self.hypotheses.beliefs
+        if place is None:
+            self._shown.pop(row, None)
+            return None
+        phase = int(b.phase[row, place])
+        self._shown[row] = (int(b.day[row, place]), int(b.run[row, place]))
+        return Answer(
+            day=int(b.day[row, place]),
+            run=int(b.run[row, place]),
+            trip=int(b.trip[row, place]),
+            start_s=int(b.start_s[row, place]),
+            phase=Phase.IN_SERVICE if phase == SERVICE else Phase.LAYOVER,
+            fits=bool(b.misses[row, place] == 0),
+            distance_m=float(b.distance_m[row, place]),
+            offset_m=float(b.offset_m[row, place]),
+            deviation_s=float(b.deviation_s[row, place]),
+            probability=float(b.share[row, place]),
+        )
+
+    def _choose(self, row: int) -> int | None:
+        """The heaviest hypothesis; on the way the one shown before stays until another is heavier by `stick`."""
+        b, t = self.hypotheses.beliefs, self.t
+        total = b.total[row]
+        best = int(total.argmax())
+        if b.phase[row, best] == FREE or total[best] < t.nothing:
+            return None
+        shown = self._shown.get(row)
+        if shown is not None and shown != (b.day[row, best], b.run[row, best]):
+            same = np.flatnonzero((b.day[row] == shown[0]) & (b.run[row] == shown[1]) & (b.phase[row] == SERVICE))
+            if len(same) and total[same[0]] > max(total[best] - t.stick, t.nothing):
+                return int(same[0])
+        return best
+
+    def second(self, row: int, taken: list[int]) -> Answer | None:
+        """The heaviest hypothesis whose run (number) is not in ``taken``."""
+        b = self.hypotheses.beliefs
+        number = self.hypotheses.service.number(b.day[row], b.run[row])
+        total = np.where(np.isin(number, taken), -np.inf, b.total[row])
+        best = int(total.argmax())
+        return self._answer(row, best if total[best] > self.t.nothing else None)
+
+    # ---- for people --------------------------------------------------------------------------------------------------
+
+    def explain(self, row: int) -> list[dict[str, Any]]:
+        """The hypotheses of one vehicle, heaviest first, with the evidence for each in nats."""
+        b, h = self.hypotheses.beliefs, self.hypotheses
+        if row >= b.held:
+            return []
+        out = []
+        names = {LAYOVER: "layover", SERVICE: "in service", ENDED: "ended"}
+        for k in np.argsort(-b.total[row], kind="stable").tolist():
+            if b.phase[row, k] == FREE:
+                continue
+            pattern = int(b.pattern[row, k])
+            number = self.number_of(int(b.day[row, k]), int(b.run[row, k]))
+            claimed = float(h.claimed[number] - b.share[row, k]) if number >= 0 else 0.0
+            out.append(
+                {
+                    "trip_id": self.network.trip_id[int(b.trip[row, k])],
+                    "route_id": self.network.route_id[int(self.network.pattern_route[pattern])],
+                    "direction_id": int(self.network.pattern_direction[pattern]),
+                    "day": int(b.day[row, k]),
+                    "phase": names[int(b.phase[row, k])],
+                    "probability": float(b.share[row, k]),
+                    "distance_m": float(b.distance_m[row, k]),
+                    "deviation_s": float(b.deviation_s[row, k]),
+                    "misses": int(b.misses[row, k]),
+                    "weight": float(b.total[row, k]),
+                    "evidence": {
+                        "place": float(b.path[row, k]),
+                        "timetable now": float(h.punctuality.fit(np.nan_to_num(b.deviation_s[row, k : k + 1]))[0]),
+                        "timetable so far": float(b.habit[row, k]),
+                        "how it came about": float(b.prior[row, k]),
+                    },
+                    "claimed_by_others": max(claimed, 0.0),
+                }
+            )
+        return out
+
+    # ---- snapshot ----------------------------------------------------------------------------------------------------
+
+    def dump(self) -> dict[str, Any]:
+        shown = [[row, day, run] for row, (day, run) in sorted(self._shown.items())]
+        return self.hypotheses.dump() | {"shown": shown}
+
+    def load(self, state: dict[str, Any]) -> None:
+        self._shown = {int(row): (int(day), int(run)) for row, day, run in state["shown"]}
+        self.hypotheses.load(state)
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
