@@ -140,7 +140,8 @@ class Daemon:
         for receiver in config.nmea:
             server = await serve_nmea(receiver, self.submit, self.clock, self.registry.find_vehicle, self.roll)
             self.nmea.append(server)
-        for feed in open_feeds(config.feeds, self.submit, self.clock):
+        named = self.registry.find_vehicle
+        for feed in open_feeds(config.feeds, self.submit, self.clock, vehicle_of=named, roll=self.roll):
             self._tasks.append(asyncio.create_task(feed.run(), name=f"feed {feed.config.name}"))
 
     async def _stop(self) -> None:
@@ -191,6 +192,7 @@ class Daemon:
                 self.config.web.admin_token,
                 lambda: self.jt808.connected() if self.jt808 is not None else [],
                 self.datums.rows,
+                lambda: self.jt808,
             ),
         )
 

@@ -31,13 +31,15 @@ def devices(ctx: click.Context, config_file: Path | None, url: str | None, as_js
         return
     import orjson
 
+    from busd.device_tables import show_devices
+
     _, answer = _ask(ctx.obj, "GET", "")
     if connected:
         answer["devices"] = [row for row in answer["devices"] if row.get("connected") is not False]
     if as_json:
         click.echo(orjson.dumps(answer).decode())
     else:
-        _show(answer)
+        show_devices(answer)
 
 
 @devices.command(name="import")
@@ -83,11 +85,97 @@ def set_(ctx: click.Context, kind: str, key: str, vehicle_id: str) -> None:
 @click.pass_context
 def remove(ctx: click.Context, kind: str, key: str) -> None:
     """Forget a device; a terminal loses its code too and has to register again."""
-    from urllib.parse import quote
-
-    status, _ = _ask(ctx.obj, "DELETE", f"/{kind}/{quote(key, safe='')}", known=(404,))
+    status, _ = _ask(ctx.obj, "DELETE", f"/{kind}/{_quoted(key)}", known=(404,))
     if status == 404:
         raise click.ClickException(f"no {kind} {key!r} is known")
+
+
+@devices.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.pass_context
+def conflicts(ctx: click.Context, as_json: bool) -> None:
+    """List the phones that two terminals seem to have: a second connection, or jumps between two places."""
+    import orjson
+
+    from busd.device_tables import show_conflicts
+
+    _, answer = _ask(ctx.obj, "GET", "/conflicts")
+    if as_json:
+        click.echo(orjson.dumps(answer).decode())
+    else:
+        show_conflicts(answer)
+
+
+@devices.command()
+@click.argument("phone")
+@click.pass_context
+def release(ctx: click.Context, phone: str) -> None:
+    """End a conflict: the phone is one terminal, and its positions are used again."""
+    status, answer = _ask(ctx.obj, "POST", f"/phone/{_quoted(phone)}/release", known=(404,))
+    if status == 404:
+        raise click.ClickException(answer.get("detail", answer["error"]))
+    click.echo(f"released {answer['released']}")
+
+
+@devices.command()
+@click.argument("phone")
+@click.argument("command", type=click.Choice(("locate", "text", "time", "parameters")))
+@click.argument("arguments", nargs=-1)
+@click.option("--timeout", default=20.0, type=click.FloatRange(0.1, 60.0), help="Seconds to wait for the answer.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.pass_context
+def send(
+    ctx: click.Context, phone: str, command: str, arguments: tuple[str, ...], timeout: float, as_json: bool
+) -> None:
+    """Send a command to a connected JT/T 808 terminal and show its answer. Exit status 1 if it refuses.
+
+    \b
+    busd devices send 13912345678 locate               where are you? (0x8201)
+    busd devices send 13912345678 text "Use stop 3"    for the driver (0x8300)
+    busd devices send 13912345678 time                 the platform's time (0x8004)
+    busd devices send 13912345678 parameters           all parameters (0x8104)
+    busd devices send 13912345678 parameters 0x0029    these only (0x8106)
+    busd devices send 13912345678 parameters 0x0029=10 set them (0x8103)
+    """
+    import orjson
+
+    from busd.device_tables import show_answer
+
+    order = orjson.dumps(_order(command, arguments) | {"timeout_s": timeout})
+    path = f"/phone/{_quoted(phone)}/command"
+    status, answer = _ask(ctx.obj, "POST", path, order, known=(400, 404, 409, 504), timeout_s=timeout + TIMEOUT_S)
+    if status != 200:
+        raise click.ClickException(answer.get("detail", answer["error"]))
+    if as_json:
+        click.echo(orjson.dumps(answer).decode())
+    else:
+        show_answer(answer)
+    if not answer["ok"]:
+        ctx.exit(1)
+
+
+def _order(command: str, arguments: tuple[str, ...]) -> dict[str, Any]:
+    """The JSON of a command."""
+    if command == "text":
+        if not arguments:
+            raise click.UsageError("what is the text?")
+        return {"command": "text", "text": " ".join(arguments)}
+    if command != "parameters":
+        if arguments:
+            raise click.UsageError(f"{command} takes nothing more: {arguments[0]!r}")
+        return {"command": command}
+    changes = [argument.partition("=") for argument in arguments if "=" in argument]
+    if not changes:
+        return {"command": "parameters", "ids": list(arguments)}
+    if len(changes) != len(arguments):
+        raise click.UsageError("either ids to ask for or ID=VALUE to set, not both")
+    return {"command": "set", "parameters": {name: value for name, _, value in changes}}
+
+
+def _quoted(text: str) -> str:
+    from urllib.parse import quote
+
+    return quote(text, safe="")
 
 
 # ---- the daemon ------------------------------------------------------------------------------------------------------
@@ -117,6 +205,7 @@ def _ask(
     body: bytes | None = None,
     content_type: str = "application/json",
     known: Sequence[int] = (),
+    timeout_s: float = TIMEOUT_S,
 ) -> tuple[int, Any]:
     """(status, JSON) of the admin door; `click.ClickException` says what is wrong in words."""
     import http.client
@@ -135,7 +224,7 @@ def _ask(
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise click.ClickException(f"{url!r} is no http address")
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname, parts.port, timeout=TIMEOUT_S)
+    connection = kind(parts.hostname, parts.port, timeout=timeout_s)
     headers = {"Content-Type": content_type} | ({"Authorization": f"Bearer {token}"} if token else {})
     try:
         connection.request(method, parts.path.rstrip("/") + "/v1/admin/devices" + path, body, headers)
@@ -176,90 +265,3 @@ def _import_directly(config: Config, body: bytes) -> Mapping[str, Any]:
     finally:
         registry.close()
     return report
-
-
-# ---- tables ----------------------------------------------------------------------------------------------------------
-
-
-def _show(answer: Mapping[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console()
-    now = float(answer["now"])
-    table = Table(title=f"{len(answer['devices'])} devices")
-    for name in ("device", "vehicle", "from", "connected", "last fix", "place", "rejects", "ack"):
-        table.add_column(name, overflow="fold")
-    for row in answer["devices"]:
-        table.add_row(*(Text(cell) for cell in _cells(row, now)))
-    console.print(table)
-    if answer["names"]:
-        names = Table(title="names of buses")
-        for name in ("kind", "name", "vehicle"):
-            names.add_column(name, overflow="fold")
-        for entry in answer["names"]:
-            names.add_row(*(Text(_clean(entry[key])) for key in ("kind", "key", "vehicle_id")))
-        console.print(names)
-    for source in answer["sources"]:
-        if "suspicion" in source:
-            console.print(Text(_clean(f"{source['source']}: {source['suspicion']}"), style="bold yellow"))
-        elif source.get("rejects"):
-            console.print(Text(_clean(f"{source['source']}: rejected without a device: {_counts(source['rejects'])}")))
-
-
-def _cells(row: Mapping[str, Any], now: float) -> list[str]:
-    connected = row.get("connected")
-    if connected:
-        since = row.get("connected_at")
-        state = "yes" if since is None else f"for {_ago(now - since)}"
-        state += ", QUARANTINED" if row.get("is_quarantined") else ""
-    elif connected is None:
-        state = f"heard {_ago(now - row['last_seen_at'])} ago"
-    else:
-        last = row.get("last_seen_at")
-        state = "no" if last is None else f"no, seen {_ago(now - last)} ago"
-    fix = row.get("last_fix_at")
-    lat, lon = row.get("lat"), row.get("lon")
-    clock, offset = row.get("clock"), row.get("clock_offset_s")
-    age = "" if fix is None else f"{_ago(now - fix)} ago"
-    if offset:
-        age += f" (clock off by {offset:+.0f} s)"
-    elif clock not in (None, "device"):
-        age += f" ({clock} clock)"
-    return [
-        _clean(row.get("device_id", "")),
-        _clean(row.get("vehicle_id", "")),
-        _clean(f"{row.get('source', row['kind'])} {row.get('address') or ''}".strip()),
-        state,
-        age,
-        "" if lat is None or lon is None else f"{lat:.5f}, {lon:.5f}",
-        _counts(row.get("rejects") or {}),
-        _latency(row),
-    ]
-
-
-def _latency(row: Mapping[str, Any]) -> str:
-    """Read to acknowledgement: mean and longest."""
-    mean, most = row.get("ack_s"), row.get("ack_max_s")
-    if mean is None:
-        return ""
-    return f"{mean * 1000:.1f} ms" + (f", max {most * 1000:.1f}" if most else "")
-
-
-def _counts(counts: Mapping[str, int]) -> str:
-    return _clean(", ".join(f"{reason} {count}" for reason, count in sorted(counts.items())))
-
-
-def _ago(seconds: float) -> str:
-    seconds = max(seconds, 0.0)
-    for unit, size in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
-
-
-def _clean(text: object) -> str:
-    from busd.log import strip_control
-
-    return strip_control(str(text))

@@ -192,8 +192,9 @@ class Jt808Config(Section, frozen=True):
         Literal["newest", "oldest", "quarantine"],
         Meta(
             description="Two connections of one phone, or one that jumps between two places: 'newest' = the newest "
-            "login is the bus, 'oldest' = the older one as long as it speaks, 'quarantine' = neither: positions are "
-            "acknowledged and not used until an operator releases the phone or it was quiet for 'duplicate_quiet_s'."
+            "login is the bus, 'oldest' = the older one as long as it speaks, 'quarantine' = neither, if they are not in "
+            "one place: positions are acknowledged and not used until an operator releases the phone or it was quiet for "
+            "'duplicate_quiet_s'."
         ),
     ] = "newest"
     duplicate_quiet_s: Annotated[

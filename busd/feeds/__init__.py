@@ -9,11 +9,14 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, Unpack, cast
 
 from busd.clock import Clock
 from busd.config import FeedConfig
 from busd.types import VehiclePosition
+
+if TYPE_CHECKING:
+    from busd.feeds.source import Surroundings
 
 Submit = Callable[[Sequence[VehiclePosition], bool], None]
 """Hands positions to the line; the second argument says that they are historical (a blind-zone batch), which never
@@ -69,10 +72,12 @@ KINDS: dict[str, FeedKind] = {
 """Every kind of feed there is; the names are the values of ``type`` in the configuration."""
 
 
-def open_feeds(configs: Iterable[FeedConfig], submit: Submit, clock: Clock) -> list[Feed]:
+def open_feeds(
+    configs: Iterable[FeedConfig], submit: Submit, clock: Clock, **around: Unpack[Surroundings]
+) -> list[Feed]:
     """A transport, not yet running, for each ``[[feeds]]`` of the configuration."""
     opened = []
     for config in configs:
-        transport = cast(Callable[[FeedConfig, Submit, Clock], Feed], KINDS[config.type].load_transport())
-        opened.append(transport(config, submit, clock))
+        transport = cast(Callable[..., Feed], KINDS[config.type].load_transport())
+        opened.append(transport(config, submit, clock, **around))
     return opened

@@ -89,14 +89,16 @@ class ClockState:
 
 
 class ClockWatch:
-    """The clocks that are off, at most ``max_devices`` of them; the one heard least recently gives way."""
+    """The clocks that are off, at most ``max_devices`` of them; the one heard least recently gives way. Reports may come
+    up to ``delay_s`` late, and up to `SURE_S` before they were made, from a clock that is right."""
 
-    __slots__ = ("_max_devices", "states")
+    __slots__ = ("_delay_s", "_max_devices", "states")
 
-    def __init__(self, max_devices: int = MAX_DEVICES) -> None:
+    def __init__(self, max_devices: int = MAX_DEVICES, delay_s: float = SURE_S) -> None:
         self.states: OrderedDict[Key, ClockState] = OrderedDict()
         """by key; empty as long as every clock is right"""
         self._max_devices = max_devices
+        self._delay_s = delay_s
 
     def __len__(self) -> int:
         return len(self.states)
@@ -108,7 +110,7 @@ class ClockWatch:
     def observe(self, key: Key, measured_at: float, at: float) -> ClockState | None:
         """A live report of ``key`` came in; what is known of its clock now, None = it is right."""
         state = self.states.get(key)
-        is_right = abs(at - measured_at) <= SURE_S
+        is_right = -SURE_S <= at - measured_at <= self._delay_s
         if state is None:
             if is_right:
                 return None

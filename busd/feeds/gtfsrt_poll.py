@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import random
 import socket
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Unpack
 from urllib.parse import unquote, urlsplit
 
 import aiohttp
@@ -27,25 +25,19 @@ from busd.config import FeedConfig
 from busd.errors import FeedError, Reason
 from busd.feeds import Submit
 from busd.feeds.gtfsrt import decode
+from busd.feeds.intake import Intake
+from busd.feeds.report import Reports
+from busd.feeds.source import Source, Surroundings, wait_s
 from busd.types import Rejected, VehiclePosition
 
 log = structlog.get_logger(__name__)
 
-MAX_BACKOFF_S = 300.0
-MAX_RETRY_AFTER_S = 3600.0
-JITTER = 0.2
 STALE_S = 120.0
 """a header older than this (or than five intervals) means that the producer stands still"""
 BACKWARDS_BELIEVED = 3
 """so many messages in a row with an earlier header are a producer that set its clock back, not a slow twin server"""
 FUTURE_S = 60.0
 MAX_VEHICLES = 100_000
-
-
-def wait_s(interval_s: float, failures: int, jitter: float, retry_after_s: float = 0.0) -> float:
-    """Seconds until the next poll; ``jitter`` in [0, 1) comes from outside."""
-    base = interval_s if failures == 0 else max(interval_s, min(MAX_BACKOFF_S, interval_s * 2.0 ** min(failures, 20)))
-    return max(base, min(retry_after_s, MAX_RETRY_AFTER_S)) * (1.0 + JITTER * jitter)
 
 
 class Message(Protocol):
@@ -73,6 +65,8 @@ class Memory:
         self.backwards = 0
         self.stale = False
         self._newest: dict[str, float] = {}
+        self._ahead: dict[str, float] = {}
+        """the last time of a vehicle whose clock is ahead of ours"""
 
     def request_headers(self) -> dict[str, str]:
         headers = {}
@@ -91,14 +85,16 @@ class Memory:
         self.note_age(now)
         fresh = []
         for position in sorted(message.positions, key=lambda p: p.measured_at):
-            if position.measured_at > self._newest.get(position.vehicle_id, float("-inf")):
-                fresh.append(position)
+            vehicle_id, measured_at = position.vehicle_id, position.measured_at
+            if measured_at > now + FUTURE_S:
                 # a wrong clock must not shut the vehicle out until that time has come
-                if position.measured_at <= now + FUTURE_S:
-                    self._newest[position.vehicle_id] = position.measured_at
-        if len(self._newest) > MAX_VEHICLES:
-            keep = sorted(self._newest.items(), key=lambda item: item[1])[-MAX_VEHICLES // 2 :]
-            self._newest = dict(keep)
+                if self._ahead.get(vehicle_id) != measured_at:
+                    self._ahead[vehicle_id] = measured_at
+                    fresh.append(position)
+            elif measured_at > self._newest.get(vehicle_id, float("-inf")):
+                self._newest[vehicle_id] = measured_at
+                fresh.append(position)
+        self._newest, self._ahead = _bounded(self._newest), _bounded(self._ahead)
         return fresh
 
     def note_age(self, now: float) -> None:
@@ -122,33 +118,28 @@ class Memory:
                 return False
             log.warning("feed's clock went back", feed=self.name, by_s=self.header_at - message.header_at)
             self._newest.clear()
+            self._ahead.clear()
         self.backwards = 0
         self.header_at = message.header_at
         return True
 
 
-class Poller:
+def _bounded(times: dict[str, float]) -> dict[str, float]:
+    """Without the older half, if there are too many."""
+    if len(times) <= MAX_VEHICLES:
+        return times
+    return dict(sorted(times.items(), key=lambda item: item[1])[-MAX_VEHICLES // 2 :])
+
+
+class Poller(Source):
     """One source of the configuration. `run` until cancelled; `poll_once` is one request. Another format of answers, or
     a request with a body, is a subclass with its own `accept`, `decode` and `request_body`."""
 
     accept = "application/x-protobuf, application/octet-stream, */*;q=0.5"
 
-    def __init__(
-        self,
-        config: FeedConfig,
-        submit: Submit,
-        clock: Clock,
-        *,
-        jitter: Callable[[], float] = random.random,
-        sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
-    ) -> None:
-        self.config = config
+    def __init__(self, config: FeedConfig, submit: Submit, clock: Clock, **around: Unpack[Surroundings]) -> None:
+        super().__init__(config, submit, clock, **around)
         self.memory = Memory(config.name, config.interval_s)
-        self.failures = 0
-        self._submit = submit
-        self._clock = clock
-        self._jitter = jitter
-        self._sleep = sleep
         self._retry_after_s = 0.0
         self._session: aiohttp.ClientSession | None = None
 
@@ -178,20 +169,12 @@ class Poller:
             return 0
         finally:
             metrics.FEED_SECONDS.labels(name).observe(self._clock.monotonic() - started)
-        if self.failures:
-            log.info("feed is back", feed=name, failures=self.failures)
-        self.failures = 0
-        metrics.FEED_UP.labels(name).set(1)
+        self._worked()
         metrics.FEED_POLLS.labels(name, "unchanged" if message is None else "ok").inc()
         if message is None:
             self._unchanged()
             return 0
-        for reject in message.rejects:
-            metrics.REJECTED.labels(reject.source, str(reject.reason)).inc()
-        fresh = self.memory.news(message, self._clock.now())
-        if fresh:
-            self._submit(fresh, False)
-        return len(fresh)
+        return take_news(self.memory, message, self._intake, self._clock.now())
 
     async def _ask(self) -> Message | None:
         """The next message; None if the source says that nothing changed. The validators are kept only for a message
@@ -237,19 +220,19 @@ class Poller:
         self.memory.note_age(self._clock.now())
 
     def _failed(self, error: Exception) -> None:
-        name = self.config.name
-        self.failures += 1
-        metrics.FEED_UP.labels(name).set(0)
-        metrics.FEED_POLLS.labels(name, "error").inc()
+        super()._failed(error)
         self._unchanged()
-        # the text of an aiohttp error may hold the URL, and with it an API key
-        why = str(error) if isinstance(error, FeedError) else type(error).__name__
-        log.warning("feed could not be read", feed=name, why=why, failures=self.failures)
 
     def _read_file(self) -> bytes:
         path = Path(unquote(urlsplit(self.config.url).path))
         with path.open("rb") as file:
             return file.read(self.config.max_bytes + 1)
+
+
+def take_news(memory: Memory, message: Message, intake: Intake, now: float) -> int:
+    """What is new in a message goes in, its rejects are counted; how many positions went in."""
+    taken = intake.take(Reports(memory.news(message, now), message.rejects))
+    return taken.live + taken.historical
 
 
 def open_session(config: FeedConfig) -> aiohttp.ClientSession:

@@ -4,6 +4,9 @@ One `Intake` a source. Device ids become vehicle ids by the device registry (``v
 (`busd.feeds.clocks` where a device's clock is known to be off, else `busd.feeds.report.date_report`), and positions go
 in: stored fixes as history, which never moves the live bus. `take` returns after `submit` has, so an answer may go out.
 
+Sources with a platform in between (``direct`` false: GTFS-Realtime, SIRI, HFP) are late and list vehicles that stand. Their times are taken as they are sent until an offset beyond `PLATFORM_DELAY_S` has been learned;
+none of their reports is history, and none gets the receiver's time, which would make an old fix look new.
+
 Only the newest report of a device in one message says something about its clock and may get the receiver's time; an
 older one with an unusable time is rejected, because nobody knows when it was.
 
@@ -22,11 +25,13 @@ from busd import metrics
 from busd.clock import Clock
 from busd.errors import Reason
 from busd.feeds import Submit
-from busd.feeds.clocks import ClockWatch
+from busd.feeds.clocks import SURE_S, ClockWatch
 from busd.feeds.report import FUTURE_S, LIVE_AGE_S, Reports, date_report
 from busd.types import Rejected, VehiclePosition
 
 MAX_DEVICES = 50_000
+PLATFORM_DELAY_S = 300.0
+"""what comes later than this, steadily to the second, has a wrong clock"""
 
 
 class Heard(msgspec.Struct):
@@ -95,13 +100,16 @@ class Intake:
         clock: Clock,
         vehicle_of: Callable[[str], str | None],
         roll: Roll,
+        *,
+        direct: bool = True,
     ) -> None:
         self.source = source
         self.roll = roll
         self._submit = submit
         self._clock = clock
         self._vehicle_of = vehicle_of
-        self._clocks = ClockWatch()
+        self._direct = direct
+        self._clocks = ClockWatch(delay_s=SURE_S if direct else PLATFORM_DELAY_S)
 
     def take(self, reports: Reports, address: str = "") -> Taken:
         """Positions in, rejects counted. Raises what ``submit`` raises."""
@@ -156,11 +164,13 @@ class Intake:
     ) -> tuple[float, str, bool]:
         key = (self.source, device_id)
         state = self._clocks.observe(key, measured_at, at) if is_newest else self._clocks.state(key)
-        if state is not None and state.is_stopped:
+        if self._direct and state is not None and state.is_stopped:
             return at, "receiver", False
         corrected = self._clocks.corrected(key, measured_at, at)
         if corrected is not None and corrected <= at + FUTURE_S:
-            return min(corrected, at), "corrected", at - corrected > LIVE_AGE_S
+            return min(corrected, at), "corrected", self._direct and at - corrected > LIVE_AGE_S
+        if not self._direct:
+            return measured_at, "device", False
         dated = date_report(measured_at, at, heard.clock_was_right)
         if dated[1:] == ("device", False):
             heard.clock_was_right = True

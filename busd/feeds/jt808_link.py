@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import structlog
 
+from busd import metrics
 from busd.errors import FeedError
 from busd.feeds.jt808.commands import GENERAL_ANSWER, Command, CommandResult
 from busd.feeds.jt808.events import CommandAnswered
@@ -105,6 +106,13 @@ class Link(asyncio.BufferedProtocol):
         """A sample of the time from read to acknowledgement."""
         self.ack_s = seconds if self.ack_s is None else self.ack_s + ACK_WEIGHT * (seconds - self.ack_s)
         self.ack_max_s = max(self.ack_max_s, seconds)
+
+    def reject(self, reason: str, count: int = 1) -> None:
+        """Reports of it that are not used."""
+        metrics.REJECTED.labels(self._server.config.name, reason).inc(count)
+        if self.rejects is None:
+            self.rejects = {}
+        self.rejects[reason] = self.rejects.get(reason, 0) + count
 
     def drop_unkept(self, error: Exception) -> None:
         """Its positions could not be kept: no answer, and the terminal sends them again."""

@@ -10,19 +10,18 @@ Overload: an `Inbox` of ``queue`` messages holds what came in while the line was
 counted as ``overload``: of a bus that reports each second the newest place is the one that matters. What waits is
 submitted as one batch, so that a burst costs one write of the journal.
 
-With QoS 1 and 2 the MQTT client acknowledges on receipt, before the journal has the position: a crash in between loses
-the last second, which a position feed repeats anyway.
+A message of QoS 1 or 2 is acknowledged after the line, and so the journal, has its position, and one that was dropped
+when it was dropped: the broker sends on only as long as few (20, mosquitto) are open.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
-import random
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, cast
+from collections.abc import Callable, Iterable
+from typing import Any, Unpack, cast
 from urllib.parse import urlsplit
 
 import aiomqtt
@@ -33,8 +32,9 @@ from busd.clock import Clock
 from busd.config import FeedConfig
 from busd.errors import FeedError, Reason
 from busd.feeds import Submit
-from busd.feeds.gtfsrt_poll import wait_s
 from busd.feeds.hfp import Ignored, decode
+from busd.feeds.report import Reports
+from busd.feeds.source import Source, Surroundings, wait_s
 from busd.types import Rejected, VehiclePosition
 
 log = structlog.get_logger(__name__)
@@ -52,19 +52,32 @@ Message = aiomqtt.Message
 class Inbox(asyncio.Queue[Message]):
     """Messages that wait for the line. A full one drops its oldest."""
 
-    def __init__(self, maxsize: int, dropped: Callable[[], object]) -> None:
+    def __init__(self, maxsize: int, dropped: Callable[[Message], object]) -> None:
         super().__init__(maxsize)
         self._dropped = dropped
 
     def put_nowait(self, item: Message) -> None:
         if self.full():
-            self.get_nowait()
-            self._dropped()
+            self._dropped(self.get_nowait())
         super().put_nowait(item)
 
     def drain(self, most: int) -> list[Message]:
         """Up to ``most`` of the messages that are there already."""
         return [self.get_nowait() for _ in range(min(most, self.qsize()))]
+
+
+class Client(aiomqtt.Client):
+    """Leaves it to us when a message is acknowledged."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._client.manual_ack_set(True)
+
+    def acknowledge(self, messages: Iterable[Message]) -> None:
+        """On a connection that is over this does nothing."""
+        for message in messages:
+            if message.qos:
+                self._client.ack(message.mid, message.qos)
 
 
 class NamedHost(ssl.SSLContext):
@@ -77,26 +90,15 @@ class NamedHost(ssl.SSLContext):
         return super().wrap_socket(sock, *args, **kwargs)
 
 
-class MqttFeed:
+class MqttFeed(Source):
     """One broker of the configuration. `run` until cancelled; `session` is one connection."""
 
-    def __init__(
-        self,
-        config: FeedConfig,
-        submit: Submit,
-        clock: Clock,
-        *,
-        jitter: Callable[[], float] = random.random,
-        sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
-    ) -> None:
-        self.config = config
-        self.failures = 0
+    failure = "feed is not connected"
+
+    def __init__(self, config: FeedConfig, submit: Submit, clock: Clock, **around: Unpack[Surroundings]) -> None:
+        super().__init__(config, submit, clock, **around)
         self.connected = asyncio.Event()
         """set while subscribed"""
-        self._submit = submit
-        self._clock = clock
-        self._jitter = jitter
-        self._sleep = sleep
         self._attempts = 0
         self._overload = metrics.REJECTED.labels(config.name, Reason.OVERLOAD.value)
         url = urlsplit(config.url)
@@ -119,8 +121,13 @@ class MqttFeed:
         `aiomqtt.MqttError`, OSError (no such name, no route) or `FeedError` (only private addresses)."""
         config, name = self.config, self.config.name
         address = await self._address()
-        inbox = Inbox(config.queue, self._overload.inc)
-        client = aiomqtt.Client(
+
+        def drop(message: Message) -> None:
+            self._overload.inc()
+            client.acknowledge([message])
+
+        inbox = Inbox(config.queue, drop)
+        client = Client(
             address,
             self._port,
             username=config.username or None,
@@ -141,7 +148,9 @@ class MqttFeed:
                 self.connected.set()
                 async for message in client.messages:
                     self.failures = 0
-                    self.take([message, *inbox.drain(MAX_BATCH - 1)])
+                    batch = [message, *inbox.drain(MAX_BATCH - 1)]
+                    self.take(batch)
+                    client.acknowledge(batch)
         finally:
             self.take(inbox.drain(config.queue))
             self.connected.clear()
@@ -149,23 +158,22 @@ class MqttFeed:
             if self._clock.monotonic() - started >= STEADY_S:
                 self.failures = 0
 
-    def take(self, messages: Iterable[Message]) -> list[VehiclePosition]:
-        """Decodes and submits in the order of arrival, as one batch."""
+    def take(self, messages: Iterable[Message]) -> int:
+        """Decodes and submits as one batch; how many positions went in."""
         config, now = self.config, self._clock.now()
-        positions = []
+        reports = Reports([], [])
         for message in messages:
             result = decode(
                 message.topic.value, message.payload, source=config.name, received_at=now, datum=config.datum
             )
             if isinstance(result, VehiclePosition):
-                positions.append(result)
+                reports.positions.append(result)
             elif isinstance(result, Rejected):
-                metrics.REJECTED.labels(result.source, str(result.reason)).inc()
+                reports.rejects.append(result)
             elif isinstance(result, Ignored):
                 metrics.FEED_IGNORED.labels(config.name, result.kind).inc()
-        if positions:
-            self._submit(positions, False)
-        return positions
+        taken = self._intake.take(reports)
+        return taken.live + taken.historical
 
     async def _address(self) -> str:
         """An address of the broker, another one at each try."""
@@ -190,8 +198,5 @@ class MqttFeed:
             context.load_default_certs()
         return context
 
-    def _failed(self, error: Exception) -> None:
-        name = self.config.name
-        self.failures += 1
-        metrics.FEED_POLLS.labels(name, "error").inc()
-        log.warning("feed is not connected", feed=name, why=str(error) or type(error).__name__, failures=self.failures)
+    def _why(self, error: Exception) -> str:
+        return str(error) or type(error).__name__

@@ -34,6 +34,8 @@ MAX_BYTES = 8 * 1024 * 1024
 MAX_DEPTH = 64
 MAX_ELEMENTS = 400_000
 """twice what 8 MiB of ordinary deliveries hold; reading them takes a second"""
+MAX_NAMES = 2000
+"""different names of elements, attributes and namespaces; the parser keeps every one, and SIRI-VM has about 400"""
 MAX_ACTIVITIES = 50_000
 MAX_ID_CHARS = 128
 MAX_ERROR_CHARS = 300
@@ -120,7 +122,10 @@ def decode(
     try:
         parser = DefusedXMLParser(target=reader, forbid_dtd=True)
         for start in range(0, len(body), PIECE_BYTES):
+            reader.moves = False
             parser.feed(body[start : start + PIECE_BYTES])
+            if not reader.moves and len(body) - start > PIECE_BYTES:
+                raise _Refused(f"a tag or comment of more than {PIECE_BYTES} bytes")
         parser.close()
     except _Refused as error:
         raise FeedError(f"{source}: {error}") from None
@@ -166,18 +171,24 @@ class _Reader:
     errors: list[str] = field(default_factory=list)
     subscription_refs: set[str] = field(default_factory=set)
     activities: list[Activity] = field(default_factory=list)
+    moves: bool = True
+    """something has begun or ended; to be reset by whoever waits for it"""
     _names: list[str] = field(default_factory=list)
     _text: list[str] = field(default_factory=list)
     _activity: Activity | None = None
     _in_error: int = 0
     _elements: int = 0
+    _known: set[str] = field(default_factory=set)
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         if len(self._names) >= MAX_DEPTH:
             raise _Refused(f"the XML is nested more than {MAX_DEPTH} deep")
+        self.moves = True
         self._elements += 1
         if self._elements > MAX_ELEMENTS:
             raise _Refused(f"more than {MAX_ELEMENTS} elements in one message")
+        if tag not in self._known or attributes:
+            self._learn(tag, *attributes)
         name = tag.rpartition("}")[2]
         self._names.append(name)
         self._text.clear()
@@ -199,10 +210,20 @@ class _Reader:
         elif self._in_error and len(self.errors) < 8 and name not in ("ErrorText", "Description"):
             self.errors.append(name[:MAX_ID_CHARS])
 
+    def start_ns(self, prefix: str, uri: str) -> None:
+        self._learn(f"{prefix}:")
+
+    def _learn(self, *names: str) -> None:
+        self._known.update(names)
+        if len(self._known) > MAX_NAMES:
+            raise _Refused(f"more than {MAX_NAMES} different names in one message")
+
     def data(self, text: str) -> None:
+        self.moves = True
         self._text.append(text)
 
     def end(self, tag: str) -> None:
+        self.moves = True
         name = self._names.pop()
         parent = self._names[-1] if self._names else ""
         if self._activity is not None:

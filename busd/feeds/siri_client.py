@@ -15,11 +15,9 @@ XML is read in a thread: 8 MiB take up to a second, in which the loop has other 
 from __future__ import annotations
 
 import asyncio
-import random
 import secrets
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Unpack
 
 import aiohttp
 import structlog
@@ -31,8 +29,9 @@ from busd.config import FeedConfig
 from busd.errors import FeedError, Reason
 from busd.feeds import Feed, Submit
 from busd.feeds import siri_messages as messages
-from busd.feeds.gtfsrt_poll import Memory, Poller, open_session, read_answer, wait_s
+from busd.feeds.gtfsrt_poll import Memory, Poller, open_session, read_answer, take_news
 from busd.feeds.siri import MAX_BYTES, Decoded, decode
+from busd.feeds.source import Source, Surroundings, wait_s
 
 log = structlog.get_logger(__name__)
 
@@ -48,10 +47,10 @@ MAX_READERS = 4
 XML = "text/xml"
 
 
-def open_siri(config: FeedConfig, submit: Submit, clock: Clock) -> Feed:
+def open_siri(config: FeedConfig, submit: Submit, clock: Clock, **around: Unpack[Surroundings]) -> Feed:
     """The client that the feed's ``mode`` asks for."""
     kind = SiriSubscriber if config.mode == "subscribe" else SiriPoller
-    return kind(config, submit, clock)
+    return kind(config, submit, clock, **around)
 
 
 async def read_message(config: FeedConfig, body: bytes, received_at: float) -> Decoded:
@@ -72,16 +71,8 @@ class SiriPoller(Poller):
 
     accept = "application/xml, text/xml, */*;q=0.5"
 
-    def __init__(
-        self,
-        config: FeedConfig,
-        submit: Submit,
-        clock: Clock,
-        *,
-        jitter: Callable[[], float] = random.random,
-        sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
-    ) -> None:
-        super().__init__(config, submit, clock, jitter=jitter, sleep=sleep)
+    def __init__(self, config: FeedConfig, submit: Submit, clock: Clock, **around: Unpack[Surroundings]) -> None:
+        super().__init__(config, submit, clock, **around)
         self._more_data = False
 
     def request_body(self) -> bytes | None:
@@ -142,28 +133,17 @@ class Subscription:
         return "its term is over" if now >= self.ends_at else None
 
 
-class SiriSubscriber:
+class SiriSubscriber(Source):
     """One subscription after the other. `run` until cancelled; `subscribe` is one request."""
 
-    def __init__(
-        self,
-        config: FeedConfig,
-        submit: Submit,
-        clock: Clock,
-        *,
-        jitter: Callable[[], float] = random.random,
-        sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
-    ) -> None:
-        self.config = config
+    failure = "feed could not be subscribed"
+
+    def __init__(self, config: FeedConfig, submit: Submit, clock: Clock, **around: Unpack[Surroundings]) -> None:
+        super().__init__(config, submit, clock, **around)
         self.memory = Memory(config.name, config.interval_s)
-        self.failures = 0
         self.subscription: Subscription | None = None
         self.consumer_address = ""
         """where the producer shall post to; known while the door is open"""
-        self._submit = submit
-        self._clock = clock
-        self._jitter = jitter
-        self._sleep = sleep
         self._token = secrets.token_urlsafe(24)
         self._readers = 0
         self._session: aiohttp.ClientSession | None = None
@@ -229,10 +209,7 @@ class SiriSubscriber:
             self.subscription = None
             raise
         wanted.hear(answer, self._clock.monotonic())
-        if self.failures:
-            log.info("feed is back", feed=config.name, failures=self.failures)
-        self.failures = 0
-        metrics.FEED_UP.labels(config.name).set(1)
+        self._worked()
         log.info("subscribed", feed=config.name)
         return wanted
 
@@ -269,15 +246,6 @@ class SiriSubscriber:
             answer = await read_answer(response, config.name, min(config.max_bytes, MAX_BYTES))
         metrics.FEED_SECONDS.labels(config.name).observe(self._clock.monotonic() - started)
         return await read_message(config, answer, self._clock.now())
-
-    def _failed(self, error: Exception) -> None:
-        name = self.config.name
-        self.failures += 1
-        metrics.FEED_UP.labels(name).set(0)
-        metrics.FEED_POLLS.labels(name, "error").inc()
-        # the text of an aiohttp error may hold the URL, and with it an API key
-        why = str(error) if isinstance(error, FeedError) else type(error).__name__
-        log.warning("feed could not be subscribed", feed=name, why=why, failures=self.failures)
 
     # ---- the door ----------------------------------------------------------------------------------------------------
 
@@ -342,9 +310,5 @@ class SiriSubscriber:
         metrics.FEED_POLLS.labels(name, "ok" if message.ok else "error").inc()
         if not message.ok:
             log.warning("delivery is faulty", feed=name, why=message.error)
-        for reject in message.rejects:
-            metrics.REJECTED.labels(reject.source, str(reject.reason)).inc()
-        fresh = self.memory.news(message, now)
-        if fresh:
-            self._submit(fresh, False)
+        take_news(self.memory, message, self._intake, now)
         return web.Response(body=messages.acknowledgement(now, self.config.requestor), content_type=XML)

@@ -24,10 +24,10 @@ import structlog
 from busd import metrics
 from busd.clock import Clock
 from busd.config import Jt808Config
-from busd.errors import FeedError, Reason
+from busd.errors import FeedError
 from busd.feeds import Submit
 from busd.feeds.jt808.commands import Command, CommandResult
-from busd.feeds.jt808.conflicts import RIVAL_S, Conflict, ConflictWatch
+from busd.feeds.jt808.conflicts import Conflict
 from busd.feeds.jt808.events import (
     Authenticated,
     CommandAnswered,
@@ -36,11 +36,11 @@ from busd.feeds.jt808.events import (
     PositionReported,
     Refused,
 )
-from busd.feeds.jt808.message import MessageId
-from busd.feeds.jt808.session import ACKNOWLEDGED_ONLY
+from busd.feeds.jt808.message import ACKNOWLEDGED_ONLY, MessageId
 from busd.feeds.jt808.shared import Shared
 from busd.feeds.jt808_batch import Batch
 from busd.feeds.jt808_link import Link
+from busd.feeds.jt808_rivals import Rivals
 from busd.registry import Device, DeviceRegistry, normal_phone
 from busd.types import Rejected, VehiclePosition
 
@@ -99,7 +99,7 @@ class Jt808Server:
         self.registry = registry
         self.now, self.monotonic = clock.now, clock.monotonic
         self.shared = Shared()
-        self.watch = ConflictWatch(config.duplicate_policy == "quarantine", config.duplicate_quiet_s)
+        self.rivals = Rivals(config, clock)
         self.tally = self.shared.tally
         self.view = memoryview(bytearray(READ_BYTES))
         self.make_code = make_code
@@ -154,19 +154,16 @@ class Jt808Server:
             link.ack_max_s,
             self.shared.clocks.corrected((self.config.name, phone), 0.0, now),
             device.driver if device else "",
-            self.watch.holds(phone, now),
+            self.rivals.watch.holds(phone, now),
         )
 
     def conflicts(self) -> list[Conflict]:
         """Phones that two terminals seem to have (see jt808/conflicts.py), until quiet or released."""
-        return self.watch.conflicts(self.clock.now())
+        return self.rivals.conflicts()
 
     def release(self, phone: str) -> bool:
         """An operator's word that the phone is one terminal; its positions are used again. False: no such conflict."""
-        released = self.watch.release(normal_phone(phone))
-        if released:
-            log.info("jt808_conflict_released", phone=normal_phone(phone))
-        return released
+        return self.rivals.release(phone)
 
     async def send_command(self, phone: str, command: Command, timeout_s: float = COMMAND_S) -> CommandResult:
         """Sends a command to a connected terminal and waits for its answer. FeedError: it is not connected, or the
@@ -228,7 +225,7 @@ class Jt808Server:
         metrics.JT808_CONNECTIONS.set(len(self._links))
         phone = link.phone
         if phone is not None and self._by_phone.get(phone) is link:
-            self._left(link)
+            self.rivals.left(link)
             del self._by_phone[phone]
             device = self.registry.find_device(phone)
             if device is not None:
@@ -248,7 +245,7 @@ class Jt808Server:
                 historical = event.historical
                 run.append(event.position)
             elif type(event) is Rejected:
-                self._reject(link, event.reason)
+                link.reject(event.reason)
             elif type(event) is Authenticated:
                 self._claim(link, event.device, event.standard)
             elif type(event) is Deregistered:
@@ -268,54 +265,16 @@ class Jt808Server:
         if run:
             self.submit(run, historical)
 
-    def _reject(self, link: Link, reason: str, count: int = 1) -> None:
-        metrics.REJECTED.labels(self.config.name, reason).inc(count)
-        if link.rejects is None:
-            link.rejects = {}
-        link.rejects[reason] = link.rejects.get(reason, 0) + count
-
-    # ---- one phone, two terminals ------------------------------------------------------------------------------------
+    # ---- which connection a phone has --------------------------------------------------------------------------------
 
     def judge(self, link: Link, positions: list[VehiclePosition], historical: bool = False) -> list[VehiclePosition]:
         """The positions that may be used; asked for phones under watch only."""
-        phone, now = link.phone or "", self.clock.now()
-        if not historical:
-            newest = positions[-1]
-            conflict = self.watch.moved(phone, id(link), link.address, newest.lat, newest.lon, newest.received_at)
-            if conflict is not None:
-                self._report(conflict)
-        if self.watch.holds(phone, now):
-            self._reject(link, Reason.QUARANTINED.value, len(positions))
-            return []
-        link.is_watched = self.watch.is_watching(phone, now)
-        return positions
-
-    def _report(self, conflict: Conflict) -> None:
-        metrics.JT808_CONFLICTS.labels(conflict.kind).inc()
-        # A link that broke without a word looks like a second connection for a while; two places do not.
-        (log.warning if conflict.kind == "two-places" else log.info)(
-            "jt808_conflict",
-            phone=conflict.phone,
-            kind=conflict.kind,
-            signs=conflict.signs,
-            addresses=conflict.addresses,
-            distance_m=round(conflict.distance_m),
-            policy=self.config.duplicate_policy,
-        )
-
-    def _left(self, link: Link) -> None:
-        if link.phone is not None and link.last is not None:
-            self.watch.left(link.phone, id(link), link.last.lat, link.last.lon, link.last.received_at)
+        return self.rivals.judge(link, positions, historical)
 
     def admit(self, link: Link, phone: str) -> bool:
-        """A terminal has shown the right code: may this connection be it? With ``duplicate_policy`` "oldest" not while
-        an older one speaks."""
+        """A terminal has shown the right code: may this connection be it?"""
         older = self._by_phone.get(phone)
-        if older is None or older is link or self.clock.monotonic() - older.heard_at > RIVAL_S:
-            return True
-        addresses = (older.address, link.address)
-        self._report(self.watch.second_connection(phone, addresses, self.clock.now()))
-        return self.config.duplicate_policy != "oldest"
+        return older is None or older is link or self.rivals.admits(older, link, phone)
 
     def _claim(self, link: Link, device: Device, standard: int) -> None:
         """The newest login of a phone wins; the older connection is closed, and its end changes nothing any more."""
@@ -323,12 +282,12 @@ class Jt808Server:
             self._release(link)
         older = self._by_phone.get(device.phone)
         if older is not None and older is not link:
-            self._left(older)
+            self.rivals.left(older)
             older.close("superseded")
         link.phone, link.standard = device.phone, standard
         self._by_phone[device.phone] = link
         self._not_pending(link)
-        link.is_watched = self.watch.is_watching(device.phone, self.clock.now())
+        link.is_watched = self.rivals.watch.is_watching(device.phone, self.clock.now())
 
     def _release(self, link: Link) -> None:
         """The connection stays, the terminal behind it has signed off."""

@@ -15,7 +15,8 @@ from busd.clock import Clock
 from busd.feeds.intake import Roll
 from busd.registry import ALIAS_KINDS, DeviceRegistry
 from busd.web.access import may_use
-from busd.web.http import error, send_json
+from busd.web.gateway import Gateway, GatewayDoor
+from busd.web.http import error, read_body, send_json
 
 log = structlog.get_logger(__name__)
 
@@ -27,7 +28,7 @@ class DeviceDoor:
     """The registry, the terminals that are connected and what was heard of trackers, as one list.
 
     ``connected`` gives structs whose fields go into the answer as they are, by ``phone``; ``sources`` what is known of
-    whole sources (datum watch)."""
+    whole sources (datum watch); ``gateway`` the port of the terminals, None where there is none (web/gateway.py)."""
 
     def __init__(
         self,
@@ -37,6 +38,7 @@ class DeviceDoor:
         token: str,
         connected: Callable[[], Iterable[msgspec.Struct]] = list,
         sources: Callable[[], Sequence[Mapping[str, Any]]] = list,
+        gateway: Callable[[], Gateway | None] = lambda: None,
     ) -> None:
         self._registry = registry
         self._roll = roll
@@ -44,12 +46,16 @@ class DeviceDoor:
         self._token = token
         self._connected = connected
         self._sources = sources
+        self._terminals_door = GatewayDoor(gateway, registry, clock)
 
     def add_to(self, app: web.Application) -> None:
         path = "/v1/admin/devices"
         app.router.add_get(path, self._guarded(self.show), allow_head=False)
         app.router.add_post(path, self._guarded(self.enter))
         app.router.add_delete(path + "/{kind}/{key}", self._guarded(self.remove))
+        app.router.add_get(path + "/conflicts", self._guarded(self._terminals_door.conflicts), allow_head=False)
+        app.router.add_post(path + "/phone/{phone}/release", self._guarded(self._terminals_door.release))
+        app.router.add_post(path + "/phone/{phone}/command", self._guarded(self._terminals_door.command))
 
     def _guarded(self, handler: Handler) -> Handler:
         async def guarded(request: web.Request) -> web.StreamResponse:
@@ -82,7 +88,7 @@ class DeviceDoor:
     async def enter(self, request: web.Request) -> web.Response:
         """CSV (text/csv) or JSON: an object or an array of objects with the columns of the CSV. 200 with what became of
         it; entries that cannot be used are in ``problems`` and do not cost the others."""
-        body = await _read(request)
+        body = await read_body(request, MAX_BODY)
         if body is None:
             return error(413, "too_large", **{hdrs.CONNECTION: "close"})
         if request.content_type == "text/csv":
@@ -180,13 +186,3 @@ class DeviceDoor:
 def _fields(struct: msgspec.Struct) -> dict[str, Any]:
     fields: dict[str, Any] = msgspec.to_builtins(struct, str_keys=True)
     return fields
-
-
-async def _read(request: web.Request) -> bytes | None:
-    body = bytearray()
-    async with asyncio.timeout(60.0):
-        async for chunk in request.content.iter_chunked(65536):
-            body += chunk
-            if len(body) > MAX_BODY:
-                return None
-    return bytes(body)

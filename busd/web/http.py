@@ -6,6 +6,7 @@ server.py turns it into that answer.
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import hashlib
 import math
@@ -86,6 +87,17 @@ def send_json(value: Any, status: int = 200, cache: str = "no-store", **headers:
 def error(status: int, word: str, detail: str = "", **headers: str) -> web.Response:
     """``{"error": word, "detail": detail}``; the word is for programs, the detail for people."""
     return send_json({"error": word, "detail": detail} if detail else {"error": word}, status, **headers)
+
+
+async def read_body(request: web.Request, most: int, timeout_s: float = 60.0) -> bytes | None:
+    """The body, None if it is larger than ``most`` bytes. TimeoutError for one that drips."""
+    body = bytearray()
+    async with asyncio.timeout(timeout_s):
+        async for chunk in request.content.iter_chunked(65536):
+            body += chunk
+            if len(body) > most:
+                return None
+    return bytes(body)
 
 
 def query_int(request: web.Request, name: str, default: int, low: int, high: int) -> int:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from busd.feeds import datum
+from busd.feeds import datum, datum_cells
+from busd.feeds.datum_cells import stream_to_wgs84
 
 # WGS-84 -> GCJ-02, as published in the tests of eviltransform
 FORWARD = [
@@ -108,3 +109,37 @@ def test_names_of_datums() -> None:
     assert datum.to_wgs84("gcj02") is datum.gcj02_to_wgs84
     with pytest.raises(ValueError, match="wgs84, gcj02, bd09"):
         datum.to_wgs84("GCJ")
+
+
+# ---- for streams -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["gcj02", "bd09"])
+@given(
+    st.floats(-90.0, 90.0) | lats,
+    st.floats(-180.0, 180.0) | lons | st.floats(104.998, 105.002) | st.floats(137.8, 137.86) | st.floats(71.99, 72.02),
+)
+def test_cells_are_the_exact_conversion(name: str, lat: float, lon: float) -> None:
+    convert = stream_to_wgs84(name)
+    assert convert is not None
+    assert convert(lat, lon) == pytest.approx(datum.to_wgs84(name)(lat, lon), abs=5e-8)
+
+
+def test_cells_are_shared_and_bounded() -> None:
+    assert stream_to_wgs84("wgs84") is None
+    assert stream_to_wgs84("gcj02") is stream_to_wgs84("gcj02")
+    with pytest.raises(ValueError, match="unknown datum"):
+        stream_to_wgs84("utm")
+    asked: list[float] = []
+
+    def exact(lat: float, lon: float) -> tuple[float, float]:
+        asked.append(lat)
+        return lat, lon
+
+    cells = datum_cells.Cells(exact, 0.001)
+    assert cells.convert(36.00055, 103.8) == pytest.approx((36.00055, 103.8))
+    cells.convert(36.00056, 103.8)
+    assert len(asked) == 4, "one cell"
+    for k in range(datum_cells.MAX_CELLS + 10):
+        cells.convert(1.0 + k * 1e-3, 103.8)
+    assert len(cells) <= datum_cells.MAX_CELLS

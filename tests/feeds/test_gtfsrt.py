@@ -20,7 +20,8 @@ from busd.errors import FeedError
 from busd.feeds import KINDS
 from busd.feeds.datum import wgs84_to_gcj02
 from busd.feeds.gtfsrt import decode
-from busd.feeds.gtfsrt_poll import Memory, Poller, public_socket, wait_s
+from busd.feeds.gtfsrt_poll import Memory, Poller, public_socket
+from busd.feeds.source import wait_s
 from busd.types import TripHint, VehiclePosition
 
 RECORDED = Path(__file__).parents[2] / "../shared/data/metrotransit-2019/vehiclePositions"
@@ -204,6 +205,16 @@ def test_a_source_that_stands_still_is_stale() -> None:
     assert memory.stale
     memory.news(take(message(("a", int(NOW) + 125), header_at=int(NOW) + 125)), NOW + 126)
     assert not memory.stale
+
+
+def test_a_clock_that_is_ahead_shuts_nobody_out_and_makes_nothing_new() -> None:
+    memory = Memory("rt", 10)
+    ahead = int(NOW) + 8 * 3600
+    seen = []
+    for k, measured_at in enumerate((ahead, ahead, ahead + 10, ahead + 10, int(NOW) + 40)):
+        message_ = take(message(("a", measured_at), header_at=int(NOW) + 10 * k))
+        seen += [p.measured_at for p in memory.news(message_, NOW + 10 * k)]
+    assert seen == [ahead, ahead + 10, NOW + 40]
 
 
 def test_the_schedule_of_waiting() -> None:

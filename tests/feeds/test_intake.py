@@ -126,3 +126,38 @@ def test_dates() -> None:
     assert epoch_s(True) is None
     assert epoch_s("9999-12-31T23:59:59+00:00") is not None
     assert epoch_s("0001-01-01T00:00:00+14:00") is None or epoch_s("0001-01-01T00:00:00+14:00") < 0  # type: ignore[operator]
+
+
+# ---- with a platform in between --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def platform() -> World:
+    world = World()
+    world.intake = Intake("s", world.line.submit, world.clock, world.names.get, world.roll, direct=False)
+    return world
+
+
+@pytest.mark.parametrize("age_s", [0.0, 250.0, 3600.0, 8 * HOUR, 3 * 86400.0, -100.0, -8 * HOUR, NOW])
+def test_a_platforms_times_are_taken_as_sent(platform: World, age_s: float) -> None:
+    """A bus that has stood for eight hours is no bus of now whose clock is off."""
+    platform.send(age_s)
+    ((position,), stored) = platform.line.live, platform.line.stored
+    assert (position.measured_at, position.clock, stored) == (NOW - age_s, "device", [])
+
+
+@pytest.mark.parametrize("offset_s", [8 * HOUR, -8 * HOUR, 86400.0 * 7168, -90.0])
+def test_a_platforms_clocks_are_learned(platform: World, offset_s: float) -> None:
+    for _ in range(10):
+        platform.send(offset_s + 4.0)
+        platform.clock.advance(15.0)
+    last = platform.line.live[-1]
+    assert last.clock == "corrected"
+    assert last.received_at - 30.0 < last.measured_at <= last.received_at
+
+
+def test_a_platforms_delay_is_no_wrong_clock(platform: World) -> None:
+    for _ in range(20):
+        platform.send(120.0)
+        platform.clock.advance(15.0)
+    assert {p.clock for p in platform.line.live} == {"device"}

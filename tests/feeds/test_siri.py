@@ -130,6 +130,21 @@ def test_millions_of_elements_are_refused() -> None:
         take(delivery("<a/>" * (MAX_ELEMENTS + 1)))
 
 
+@pytest.mark.parametrize(
+    ("xml", "says"),
+    [
+        ("".join(f"<a{n}/>" for n in range(5000)), "different names"),
+        ("".join(f"<a b{n}=''/>" for n in range(5000)), "different names"),
+        ("".join(f"<a xmlns:b{n}='c'/>" for n in range(5000)), "different names"),
+        ("<a " + " ".join(f"b{n}=''" for n in range(200_000)) + "/>", "a tag or comment of more than"),
+        (f"<!--{' ' * 1_000_000}-->", "a tag or comment of more than"),
+    ],
+)
+def test_names_and_tags_without_end(xml: str, says: str) -> None:
+    with pytest.raises(FeedError, match=says):
+        take(delivery(xml))
+
+
 def test_a_limit_of_the_feed() -> None:
     with pytest.raises(FeedError, match="more than the limit of 100"):
         take(GOOD, max_bytes=100)

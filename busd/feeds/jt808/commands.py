@@ -24,6 +24,11 @@ _WORDS = frozenset((0x0031, 0x005B, 0x005C, 0x005D, 0x005E, 0x0081, 0x0082, 0x01
 _BYTES = frozenset((0x0084, 0x0090, 0x0091, 0x0092, 0x0094))
 """Parameters of table 12 that are numbers of another width than DWORD; the rest of the numbers are DWORD."""
 
+_TEXTS = frozenset(
+    (*range(0x0010, 0x0018), 0x001A, 0x001D, *range(0x0023, 0x0027), *range(0x0040, 0x0045), 0x0048, 0x0049, 0x0083)
+)
+"""Parameters of table 12 that are texts."""
+
 
 class Command(Protocol):
     """``answer_id``: the message that carries what was asked for (0x0001 may refuse it); None = nothing answers."""
@@ -164,6 +169,31 @@ def decode_parameters(body: bytes) -> tuple[int, dict[int, bytes]] | None:
             out[int.from_bytes(body[at : at + 4], "big")] = value
         at += 5 + size
     return (body[0] << 8) | body[1], out
+
+
+def to_parameter(parameter_id: int, value: int | str) -> int | str | bytes:
+    """What a person has written, as `SetParameters` takes it: ``hex:0102`` is bytes, a number a number, where the id is
+    not that of a text. ValueError for hex that is none."""
+    if isinstance(value, int):
+        return str(value) if parameter_id in _TEXTS else value
+    if value.startswith("hex:"):
+        try:
+            return bytes.fromhex(value[4:])
+        except ValueError:
+            raise ValueError(f"parameter {parameter_id:#06x}: {value[:40]!r} is no hex") from None
+    if parameter_id not in _TEXTS:
+        try:
+            return int(value, 0)
+        except ValueError:
+            return value
+    return value
+
+
+def read_parameter(parameter_id: int, raw: bytes) -> int | str | None:
+    """The value as a person reads it; None where nobody but its maker knows what it is."""
+    if parameter_id in _TEXTS:
+        return raw.rstrip(b"\0").decode("gbk", "replace")
+    return int.from_bytes(raw, "big") if 0 < len(raw) <= 4 else None
 
 
 def _parameter(parameter_id: int, value: int | str | bytes) -> bytes:

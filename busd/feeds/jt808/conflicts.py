@@ -5,6 +5,10 @@ that broke without a word looks the same for a while, so this alone is worth an 
 ``two-places``: fixes of one phone, from different connections, jump to and fro between places that no bus connects in
 the time. What happens then is the operator's to say (`jt808.duplicate_policy`); this only knows and remembers.
 
+A bus whose link broke must not be locked out when it comes back. A connection that has been silent for longer than its
+rhythm allows (`speaks_within_s`) is dead, and its successor no sign. Of a second connection that is one, quarantine holds
+the positions only as long as they lie where the first could not have driven to: the first fix near by ends it.
+
 No I/O, no clock: ``at`` is epoch seconds.
 """
 
@@ -22,10 +26,16 @@ PLACE_S = 600.0
 """A place is compared with one of another connection that is not older than this."""
 JUMPS = 2
 """there and back; a single jump may be a bad fix"""
-RIVAL_S = 60.0
-"""A connection heard within this time is taken for alive."""
+RIVAL_S = (15.0, 60.0)
+"""A connection heard within this time is taken for alive: three of its usual gaps, but not less and not more than these"""
 MAX_PHONES = 10_000
 _METRES_PER_DEGREE = 111_320.0
+
+
+def speaks_within_s(spoke_s: float, frames: int) -> float:
+    """How long a connection that has sent ``frames`` in ``spoke_s`` may be silent and still be taken for alive."""
+    least, most = RIVAL_S
+    return min(max(3.0 * spoke_s / max(frames, 1), least), most) if frames > 3 else most
 
 
 class Conflict(msgspec.Struct):
@@ -63,8 +73,11 @@ class ConflictWatch:
         self._places: OrderedDict[str, _Place] = OrderedDict()
 
     def second_connection(self, phone: str, addresses: tuple[str, str], at: float) -> Conflict:
-        """A login while the older connection (the first of ``addresses``) was heard within `RIVAL_S`."""
-        return self._sign(phone, "second-connection", addresses, at)
+        """A login while the older connection (the first of ``addresses``, whose place `left` has told) is alive."""
+        conflict = self._sign(phone, "second-connection", addresses, at)
+        if conflict.kind == "second-connection":
+            conflict.is_quarantined = self._quarantine and self._place(phone, at) is not None
+        return conflict
 
     def left(self, phone: str, link: int, lat: float, lon: float, at: float) -> None:
         """The last place that a connection, now over, has reported."""
@@ -84,12 +97,16 @@ class ConflictWatch:
 
     def moved(self, phone: str, link: int, address: str, lat: float, lon: float, at: float) -> Conflict | None:
         """A fix of a connection; the conflict if it jumps to and fro between this and an earlier connection's place."""
-        place = self._places.get(phone)
-        if place is None or place.link == link or abs(at - place.at) > PLACE_S:
+        place = self._place(phone, at)
+        if place is None:
             return None
         distance_m = _distance_m(place.lat, place.lon, lat, lon)
-        if distance_m <= max(FAR_M, abs(at - place.at) * IMPOSSIBLE_MPS):
-            place.link = link  # near enough: one bus; compared once
+        is_near = distance_m <= max(FAR_M, abs(at - place.at) * IMPOSSIBLE_MPS)
+        conflict = self._conflicts.get(phone)
+        if is_near and conflict is not None and conflict.kind == "second-connection":
+            conflict.is_quarantined = False  # one bus, or two in one place
+        if is_near or place.link == link:  # compared once
+            place.link = link
             return None
         place.jumps = place.jumps + 1 if at - place.jumped_at <= PLACE_S else 1
         place.jumped_at = at
@@ -103,7 +120,9 @@ class ConflictWatch:
     def holds(self, phone: str, at: float) -> bool:
         """The phone's positions are held back."""
         conflict = self._live(phone, at)
-        return conflict is not None and conflict.is_quarantined
+        if conflict is None or not conflict.is_quarantined:
+            return False
+        return conflict.kind == "two-places" or self._place(phone, at) is not None
 
     def release(self, phone: str) -> bool:
         """An operator has looked at it; false if there is no conflict of this phone."""
@@ -117,6 +136,11 @@ class ConflictWatch:
         for phone in list(self._conflicts):
             self._live(phone, at)
         return list(self._conflicts.values())
+
+    def _place(self, phone: str, at: float) -> _Place | None:
+        """Where the phone's last connection was, if that is not long ago."""
+        place = self._places.get(phone)
+        return place if place is not None and abs(at - place.at) <= PLACE_S else None
 
     def _live(self, phone: str, at: float) -> Conflict | None:
         conflict = self._conflicts.get(phone)

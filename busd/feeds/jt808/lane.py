@@ -7,6 +7,7 @@ unusable fix, a clock that is off, something sent twice) it leaves untouched to 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from struct import Struct
 
@@ -62,6 +63,7 @@ class Lane:
         "_name",
         "_recent",
         "_source",
+        "_to_wgs84",
         "_utc_offset_s",
         "_vehicle_id",
         "is_2019",
@@ -76,6 +78,7 @@ class Lane:
         protocol_version: int,
         utc_offset_s: float,
         clocks: ClockWatch,
+        to_wgs84: Callable[[float, float], tuple[float, float]] | None = None,
     ) -> None:
         self.phone_raw = phone_raw
         self.is_2019 = protocol_version >= 0
@@ -84,6 +87,7 @@ class Lane:
         self._recent = device.recent
         self._utc_offset_s = utc_offset_s
         self._clocks = clocks
+        self._to_wgs84 = to_wgs84
         version = bytes((protocol_version,)) if self.is_2019 else b""
         self._first = version + phone_raw
         self._layout = _LAYOUT_2019 if self.is_2019 else _LAYOUT_2013
@@ -120,7 +124,7 @@ class Lane:
         if device.vehicle_id is not self._vehicle_id or device.alias is not self._alias:
             self._rename()
         unpack, pack, lead, answer_xor = self._layout.unpack_from, _ANSWER.pack, self._lead, self._answer_xor
-        odometer_at = self._layout.size
+        odometer_at, to_wgs84 = self._layout.size, self._to_wgs84
         parts = data.split(b"~")
         taken, watched = 0, self._clocks.states
         for k in range(1, len(parts) - 1, 2):
@@ -179,12 +183,16 @@ class Lane:
                 del recent[0]
             device.newest_at = measured_at
             device.live_at = measured_at if measured_at < at else at
+            lat_deg = lat / -1e6 if status & 4 else lat / 1e6
+            lon_deg = lon / -1e6 if status & 8 else lon / 1e6
+            if to_wgs84 is not None:
+                lat_deg, lon_deg = to_wgs84(lat_deg, lon_deg)
             positions.append(
                 VehiclePosition(
                     self._source,
                     self._name,
-                    lat / -1e6 if status & 4 else lat / 1e6,
-                    lon / -1e6 if status & 8 else lon / 1e6,
+                    lat_deg,
+                    lon_deg,
                     measured_at,
                     at,
                     float(bearing) if bearing <= 359 else None,

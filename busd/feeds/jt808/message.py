@@ -40,6 +40,20 @@ class MessageId(IntEnum):
     REGISTER_ANSWER = 0x8100
 
 
+ACKNOWLEDGED_ONLY = frozenset((0x0005, 0x0107, 0x0205, 0x0705, 0x0800, 0x0801, 0x0900, 0x0901))
+"""Messages that a positions gateway does not need: answered "ok" and not read, packet by packet."""
+
+SERVED_TO_ANYONE = frozenset(
+    (
+        MessageId.HEARTBEAT,
+        MessageId.DEREGISTER,
+        MessageId.TIME_QUERY,
+        MessageId.REGISTER,
+        MessageId.AUTHENTICATE,
+    )
+)
+
+
 class Result(IntEnum):
     """Result of a general answer (0x8001, 0x0001)."""
 

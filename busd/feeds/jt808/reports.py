@@ -65,8 +65,8 @@ class Reporter:
 
     @property
     def is_plain(self) -> bool:
-        """Neither a datum nor hints, and the clock has been right: the short way (lane.py) says the same."""
-        return self._to_wgs84 is None and self._hints is None and self.clock_was_right
+        """No hints, and the clock has been right: the short way (lane.py) says the same."""
+        return self._hints is None and self.clock_was_right
 
     def live(self, device: Device, location: Location, body: bytes, at: float) -> PositionReported | Rejected:
         """A report sent by itself, received ``at``."""
@@ -80,6 +80,14 @@ class Reporter:
         if not historical:
             _is_live(device, measured_at, at)
         return self._position(device, location, measured_at, clock, historical, at)
+
+    def repeated(self, device: Device, location: Location, at: float) -> PositionReported | None:
+        """A report that is not used because it was sent before, for whoever has asked for it; None = it is no place.
+        Terminals answer a query with the fix they have reported last."""
+        if unusable(location) is not None:
+            return None
+        measured_at, clock = (at, "receiver") if location.measured_at is None else (location.measured_at, "device")
+        return self._position(device, location, measured_at, clock, True, at)
 
     def batch(self, device: Device, batch: Batch, at: float) -> list[PositionReported | Rejected]:
         """The items of a batch: rejects first, then the rest by fix time."""

@@ -21,7 +21,7 @@ from collections.abc import Callable
 
 from busd.config import Jt808Config
 from busd.errors import Reason
-from busd.feeds.datum import to_wgs84
+from busd.feeds.datum_cells import stream_to_wgs84
 from busd.feeds.jt808.commands import PARAMETERS_ANSWER, Command, RequestPackets, decode_parameters
 from busd.feeds.jt808.events import (
     Authenticated,
@@ -38,6 +38,8 @@ from busd.feeds.jt808.hints import decode_driver, hint_reader
 from busd.feeds.jt808.lane import Lane
 from busd.feeds.jt808.login import OTHER_CONNECTION, Login
 from busd.feeds.jt808.message import (
+    ACKNOWLEDGED_ONLY,
+    SERVED_TO_ANYONE,
     MessageId,
     RegisterResult,
     Result,
@@ -55,19 +57,6 @@ from busd.feeds.jt808.shared import Shared
 from busd.feeds.jt808.terminal import encode_time
 from busd.registry import Device, DeviceRegistry
 from busd.types import Rejected, VehiclePosition
-
-ACKNOWLEDGED_ONLY = frozenset((0x0005, 0x0107, 0x0205, 0x0705, 0x0800, 0x0801, 0x0900, 0x0901))
-"""Messages that a positions gateway does not need: answered "ok" and not read, packet by packet."""
-
-SERVED_TO_ANYONE = frozenset(
-    (
-        MessageId.HEARTBEAT,
-        MessageId.DEREGISTER,
-        MessageId.TIME_QUERY,
-        MessageId.REGISTER,
-        MessageId.AUTHENTICATE,
-    )
-)
 
 BAD_FRAME_COST = 4
 """A good frame pays back 1: one bad frame in five lasts for ever, a run of them ends the connection."""
@@ -99,6 +88,7 @@ class Session:
         "_reporter",
         "_shared",
         "_tally",
+        "_to_wgs84",
         "_utc_offset_s",
         "closing",
         "device",
@@ -122,8 +112,10 @@ class Session:
         self.outbox = Outbox(self._shared.tally)
         self._tally = self._shared.tally
         self._utc_offset_s = config.utc_offset_h * 3600.0
-        convert = None if config.datum == "wgs84" else to_wgs84(config.datum)
-        self._reporter = Reporter(config.name, self._utc_offset_s, convert, hint_reader(config), self._shared.clocks)
+        self._to_wgs84 = stream_to_wgs84(config.datum)
+        self._reporter = Reporter(
+            config.name, self._utc_offset_s, self._to_wgs84, hint_reader(config), self._shared.clocks
+        )
         self._reader = FrameReader()
         self._lane: Lane | None = None
         self._live: list[VehiclePosition] = []
@@ -216,6 +208,7 @@ class Session:
                 frame.protocol_version,
                 self._utc_offset_s,
                 self._shared.clocks,
+                self._to_wgs84,
             )
 
     # ---- frames ------------------------------------------------------------------------------------------------------
@@ -376,7 +369,8 @@ class Session:
         if frame.message_id == _LOCATION:
             self._open_lane(frame, self.device)
         else:
-            position = event.position if isinstance(event, PositionReported) else None
+            place = event if isinstance(event, PositionReported) else self._reporter.repeated(self.device, location, at)
+            position = None if place is None else place.position
             self._events.append(CommandAnswered(query, frame.message_id, _OK, None, position))
         self._answer(frame, _OK)
 

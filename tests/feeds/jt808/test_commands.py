@@ -108,6 +108,8 @@ def test_location_answer_is_a_fix_and_an_answer(bench: Any, terminal: Any, now: 
     assert [type(event) for event in events] == [PositionReported, CommandAnswered]
     assert events[1] == CommandAnswered(serial, 0x0201, 0, None, events[0].position)
     assert terminal.results(out)[0][2] == 0
+    events, _ = bench.say(terminal.frame(MessageId.LOCATION_ANSWER, body))
+    assert (events[0].reason, events[1].position.lat) == ("duplicate", 36.0), "an answer all the same"
     unusable = serial.to_bytes(2, "big") + encode_location(0.0, 0.0, measured_at=now)
     events, _ = bench.say(terminal.frame(MessageId.LOCATION_ANSWER, unusable))
     assert events[1] == CommandAnswered(serial, 0x0201, 0)

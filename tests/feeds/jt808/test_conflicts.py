@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from busd.feeds.jt808.conflicts import FAR_M, PLACE_S, ConflictWatch
+from busd.feeds.jt808.conflicts import FAR_M, PLACE_S, ConflictWatch, speaks_within_s
 
 NOW = 1_795_400_000.0
 HERE, THERE = (36.06, 103.83), (36.20, 103.83)  # 15.6 km
@@ -37,11 +37,39 @@ def test_to_and_fro() -> None:
 
 def test_release() -> None:
     watch = ConflictWatch(quarantine=True, quiet_s=300)
+    watch.left("1391", 1, *HERE, NOW)
     watch.second_connection("1391", ("10.0.0.1", "10.0.0.2"), NOW)
     assert watch.holds("1391", NOW)
     assert watch.release("1391")
     assert not watch.holds("1391", NOW)
     assert not watch.release("1391")
+
+
+def test_a_bus_that_comes_back_on_another_connection_is_not_held() -> None:
+    watch = ConflictWatch(quarantine=True, quiet_s=300)
+    watch.left("1391", 1, *HERE, NOW)
+    watch.second_connection("1391", ("10.0.0.1", "10.0.0.2"), NOW + 5)
+    assert watch.moved("1391", 2, "10.0.0.2", *THERE, NOW + 6) is None
+    assert watch.holds("1391", NOW + 6), "far away; may be one bad fix"
+    assert watch.moved("1391", 2, "10.0.0.2", HERE[0] + 0.001, HERE[1], NOW + 16) is None
+    assert not watch.holds("1391", NOW + 16)
+    assert [conflict.is_quarantined for conflict in watch.conflicts(NOW + 16)] == [False], "the event stays"
+
+
+def test_an_old_connection_of_no_known_place_holds_nobody() -> None:
+    watch = ConflictWatch(quarantine=True, quiet_s=1000)
+    watch.second_connection("1391", ("10.0.0.1", "10.0.0.2"), NOW)
+    assert not watch.holds("1391", NOW)
+    watch.left("1391", 1, *HERE, NOW)
+    watch.second_connection("1391", ("10.0.0.1", "10.0.0.2"), NOW)
+    assert watch.holds("1391", NOW) and not watch.holds("1391", NOW + PLACE_S + 1)
+
+
+def test_a_rhythm_that_is_missed_is_a_dead_link() -> None:
+    assert speaks_within_s(1000.0, 100) == 30.0, "every ten seconds"
+    assert speaks_within_s(1000.0, 1000) == 15.0
+    assert speaks_within_s(1000.0, 10) == 60.0
+    assert speaks_within_s(0.0, 2) == 60.0, "too new to have a rhythm"
 
 
 def test_without_quarantine_nothing_is_held() -> None:

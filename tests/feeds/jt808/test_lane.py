@@ -38,11 +38,19 @@ other = st.tuples(
     st.sampled_from([2013, 2019]),
     st.lists(st.integers(0, 300), max_size=6),
     st.sampled_from([0x007A, 0x7D7A, 0x7E7A, 0xFFF0]),
+    st.sampled_from(["wgs84", "gcj02", "bd09"]),
 )
 def test_both_ways_agree(
-    make_bench: Any, make_terminal: Any, now: float, steps: list[Any], version: int, sizes: list[int], serial: int
+    make_bench: Any,
+    make_terminal: Any,
+    now: float,
+    steps: list[Any],
+    version: int,
+    sizes: list[int],
+    serial: int,
+    datum: str,
 ) -> None:
-    benches = [make_bench(), make_bench(**NEVER_SENT)]
+    benches = [make_bench(datum=datum), make_bench(datum=datum, **NEVER_SENT)]
     terminal = make_terminal(version=version)
     wide = make_terminal(version=4032 - version, serial=500)
     for bench in benches:

@@ -356,20 +356,53 @@ async def test_quarantine_acknowledges_and_does_not_use(start: Start, make_termi
     new = make_terminal(code=old.code)
     reader, writer = await rig.login(new)
     batch = encode_batch([encode_location(36.1, 103.0, measured_at=NOW - 900)])
-    frames = [new.location(NOW + 1), new.location(NOW + 2), new.frame(MessageId.LOCATION_BATCH, batch)]
+    fixes = [new.location(NOW + 1, **FAR), new.location(NOW + 2, **FAR)]
+    frames = [*fixes, new.frame(MessageId.LOCATION_BATCH, batch)]
     assert [result for *_, result in new.results(await ask(reader, writer, b"".join(frames), 3))] == [0, 0, 0]
     assert len(rig.submitted) == 1
     (connected,) = rig.server.connected()
     assert (connected.is_quarantined, connected.rejects) == (True, {"quarantined": 3})
     assert rig.server.release("0" + new.phone)
-    await ask(reader, writer, new.location(NOW + 3))
+    await ask(reader, writer, new.location(NOW + 3, **FAR))
     assert len(rig.submitted) == 2
     rig.clock.advance(1.0)
     again = make_terminal(code=old.code)
     reader, writer = await rig.login(again)
+    await ask(reader, writer, again.location(NOW + 4))
+    assert len(rig.submitted) == 2, "back where the first one was"
     rig.clock.advance(300.5)
     await ask(reader, writer, again.location(NOW + 301))
     assert len(rig.submitted) == 3, "quiet for long enough"
+
+
+async def test_quarantine_does_not_lock_a_bus_out_whose_link_broke(start: Start, make_terminal: Any) -> None:
+    """Its old connection never ends: half open, as after a tunnel."""
+    rig = await start(duplicate_policy="quarantine")
+    one = make_terminal()
+    for k in range(4):
+        terminal = make_terminal(code=one.code)
+        reader, writer = await rig.login(terminal)
+        one.code = terminal.code
+        for step in (1, 2):
+            rig.clock.advance(5.0)
+            at = NOW + 10 * k + 5 * step
+            await ask(reader, writer, terminal.location(at, lat=36.06 + (at - NOW) * 1e-4))
+    assert sum(len(positions) for positions, _ in rig.submitted) == 8
+    (conflict,) = rig.server.conflicts()
+    assert (conflict.signs, conflict.is_quarantined) == (3, False)
+
+
+async def test_the_oldest_is_no_longer_one_when_it_misses_its_rhythm(start: Start, make_terminal: Any) -> None:
+    rig = await start(duplicate_policy="oldest")
+    old = make_terminal()
+    reader, writer = await rig.login(old)
+    for k in range(1, 11):
+        rig.clock.advance(5.0)
+        await ask(reader, writer, old.location(NOW + 5 * k))
+    rig.clock.advance(16.0)
+    await rig.login(make_terminal(code=old.code))
+    assert await closed(reader)
+    assert rig.server.conflicts() == []
 
 
 async def test_a_phone_in_two_places(start: Start, make_terminal: Any) -> None:
