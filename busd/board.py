@@ -14,6 +14,7 @@ import numpy as np
 from busd.candidates import Rows, candidate_rows, group_starts
 from busd.days import Timetable
 from busd.lines import LineBook
+from busd.notices import Notices
 from busd.parameters import Parameters
 from busd.shown import FLOATS, INTEGERS, KEY, KEY_SHIFT, NEWS, PRED_S, DepartureRows
 from busd.track.fleet import Runs, Vehicles
@@ -36,10 +37,17 @@ class BoardKeeper:
     """Keeps what every stop shows. ``epoch`` names the series of revisions (busd.sign.v1)."""
 
     def __init__(
-        self, network: Network, timetable: Timetable, vehicles: Vehicles, runs: Runs, p: Parameters, epoch: str
+        self,
+        network: Network,
+        timetable: Timetable,
+        vehicles: Vehicles,
+        runs: Runs,
+        p: Parameters,
+        epoch: str,
+        notices: Notices,
     ) -> None:
         self.network, self.timetable, self.vehicles, self.runs, self.p = network, timetable, vehicles, runs, p
-        self.epoch = epoch
+        self.epoch, self.notices = epoch, notices
         stops, places = len(network.stop_lat), p.boards.max_departures
         self.rev = np.zeros(stops, np.int64)
         self.computed_at = np.zeros(stops)
@@ -72,6 +80,7 @@ class BoardKeeper:
             state=STATES[self.state[stop]],
             departures=DepartureRows(integers.tobytes(), floats.tobytes(), self.network, self.vehicles.ids, lines),
             lines=lines,
+            messages=self.notices.at(stop),
         )
 
     # ---- writing -----------------------------------------------------------------------------------------------------
@@ -94,12 +103,15 @@ class BoardKeeper:
             parts.append(network.pattern_stop[first + max(from_pos, 0) : first + to_pos])
         return np.unique(np.concatenate(parts)).astype(np.int64)
 
-    def update(self, stops: I64, at: float, state: int) -> BoardBatch:
-        """Work out the boards of ``stops`` (sorted, unique) and return those that deserve a new revision."""
+    def update(self, stops: I64, at: float, state: int, restated: I64 | None = None) -> BoardBatch:
+        """Work out the boards of ``stops`` (sorted, unique) and return those that deserve a new revision; those of
+        ``restated`` do, whatever their departures are."""
         places = self.integers.shape[1]
         rows = candidate_rows(self, stops, at, places, frozen=state == STATES.index("degraded"))
         count = np.bincount(rows.owner, minlength=len(stops))
         differs = self._differs(stops, rows, count, at, state)
+        if restated is not None and len(restated):
+            differs |= np.isin(stops, restated)
         self._set_deadlines(stops, rows, at)
         chosen = stops[differs]
         mine = differs[rows.owner].nonzero()[0]
@@ -174,7 +186,7 @@ class BoardBatch(Sequence[Board]):
         """All that makes these boards differ from the ones before, without making objects."""
         states = self._keeper.state[self.stops]
         parts = (np.array([self._at]), self.stops, self._revs, states, self._ends, self._integers, self._floats)
-        return b"".join(part.tobytes() for part in parts)
+        return b"".join(part.tobytes() for part in parts) + self._keeper.notices.digest_bytes(self.stops)
 
     def __len__(self) -> int:
         return len(self.stops)

@@ -26,7 +26,7 @@ from busd.shown import (
     VEHICLE,
     pack_codes,
 )
-from busd.track.fleet import ARRIVED, DEPARTURE, FINISHING, P10, P50, P90, RIDER, Runs
+from busd.track.fleet import ARRIVED, DEPARTURE, FINISHING, P10, P50, P90, RIDER
 from busd.types import Basis, StopStatus
 from gtfs.network import F64, I64, Bool
 
@@ -127,17 +127,20 @@ def _window(
     owner = np.repeat(np.arange(len(stops)), count)
     index = np.arange(len(owner)) + (begin - np.cumsum(count) + count)[owner]
     rows = day.stop_rows[index]
-    slot = _slots_of(keeper.runs, day)[day.row_run[rows]]
+    slot = _slots_of(keeper, day)[day.row_run[rows]]
     sched = day.row_departure_at[rows]
     still = (slot >= 0) | ((sched >= at - b.drop_after_s) & (sched <= at + b.horizon_s))
     return rows[still], owner[still], slot[still]
 
 
-def _slots_of(runs: Runs, day: ServiceDay) -> I64:
-    """run -> slot of `Runs`, -1 where nobody performs it."""
+def _slots_of(keeper: BoardKeeper, day: ServiceDay) -> I64:
+    """run -> slot of `Runs`, -1 where nobody performs it, or an operator does not want it to be seen."""
+    runs, hidden = keeper.runs, keeper.notices.hidden
     slot_of = np.full(len(day.run_trip), -1, np.int64)
     n = runs.size
     mine = ((runs.day[:n] == day.ordinal) & (runs.run[:n] >= 0) & (runs.vehicle[:n] >= 0)).nonzero()[0]
+    if hidden.any():
+        mine = mine[~hidden[runs.pattern[mine]]]
     slot_of[runs.run[mine]] = mine
     return slot_of
 

@@ -17,6 +17,8 @@ COMMANDS = {
     "bench": "busd.commands:bench",
     "feed": "busd.feed_commands:feed",
     "devices": "busd.device_commands:devices",
+    "signs": "busd.sign_commands:signs",
+    "sign": "busd.terminal_sign:sign",
     "replay": "replay.cli:replay",
     "demo": "busd.demo:demo",
 }

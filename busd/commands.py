@@ -82,12 +82,24 @@ def keys() -> None:
     click.echo(describe_config(), nl=False)
 
 
-BENCHES = ("ingest", "fanout", "e2e", "gtfs", "journal", "restart")
+BENCHES = ("ingest", "fanout", "e2e", "gtfs", "journal", "restart", "sign-bill")
+LONG = ("sign-bill",)
+"""a whole day of the city: only when it is asked for by name"""
 
 
 @click.command()
 @click.argument("names", nargs=-1, type=click.Choice(BENCHES))
-def bench(names: tuple[str, ...]) -> None:
+@click.option(
+    "--gtfs", "gtfs_zip", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="sign-bill: timetable."
+)
+@click.option(
+    "--positions",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="sign-bill: a recorded day (TIDES vehicle_locations) instead of the simulated one.",
+)
+@click.option("--hours", type=click.FloatRange(0.1, 24), default=18.0, help="sign-bill: of the day.", show_default=True)
+def bench(names: tuple[str, ...], gtfs_zip: Path | None, positions: tuple[Path, ...], hours: float) -> None:
     """Measure this machine: one JSON object a bench, each with its ratio to a floor of the same run."""
     import importlib
 
@@ -96,7 +108,11 @@ def bench(names: tuple[str, ...]) -> None:
     from busd.config import LogConfig
     from busd.log import set_up_logging
 
+    if (gtfs_zip is None) != (not positions):
+        raise click.UsageError("--gtfs and --positions belong together")
     set_up_logging(LogConfig(level="warning"))
-    for name in names or BENCHES:
-        result = importlib.import_module(f"busd.bench.{name}").run()
+    options = {"sign-bill": {"gtfs_zip": gtfs_zip, "positions": positions, "hours": hours}}
+    for name in names or [name for name in BENCHES if name not in LONG]:
+        module = importlib.import_module(f"busd.bench.{name.replace('-', '_')}")
+        result = module.run(**options.get(name, {}))
         click.echo(orjson.dumps({"bench": name} | result))

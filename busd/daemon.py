@@ -28,15 +28,27 @@ from busd.networks import NetworkStore
 from busd.parameters import Parameters
 from busd.recovery import first_inputs, mark_clean, mark_running, recover
 from busd.registry import DeviceRegistry
+from busd.shelf import Store
+from busd.signs.control import Command, SignControl
 from busd.signs.hub import token_authenticator
+from busd.signs.packs import PackShelf
 from busd.signs.server import SignServer
 from busd.track.datum_watch import ShapeDistance
 from busd.track.events import Event
-from busd.types import BoardsChanged, NetworkLoaded, Output, Progress, VehicleEvent, VehiclePosition
+from busd.types import (
+    BoardsChanged,
+    NetworkLoaded,
+    OperatorCommand,
+    Output,
+    Progress,
+    VehicleEvent,
+    VehiclePosition,
+)
 from busd.web.admin import DeviceDoor
 from busd.web.push import PushDoor
 from busd.web.server import WebServer, start_web
 from busd.web.services import WebServices
+from busd.web.signs_office import SignOffice
 from gtfs.errors import GtfsError
 
 log = structlog.get_logger(__name__)
@@ -57,6 +69,8 @@ class Daemon:
     bus: BoardBus = field(init=False)
     journal: Journal = field(init=False)
     signs: SignServer = field(init=False)
+    packs: PackShelf = field(init=False)
+    control: SignControl = field(init=False)
     web: WebServer = field(init=False)
     registry: DeviceRegistry = field(init=False)
     roll: Roll = field(default_factory=Roll)
@@ -109,11 +123,29 @@ class Daemon:
             replayed=recovered.applied,
             epoch_continues=recovered.continues,
         )
-        self.signs = SignServer(config.signs, self.bus, self.clock, token_authenticator(config.signs))
+        self.control = SignControl(
+            Store(state_dir / "signs.sqlite"),
+            self.clock,
+            lambda: self.bus.network,
+            lambda: self.line.engine.notices,
+            self._order,
+            silence_s=config.signs.hb + config.signs.grace / 2,
+        )
+        self.control.reconcile()
+        authenticate = self.control.registry.authenticator(token_authenticator(config.signs))
+        self.signs = SignServer(
+            config.signs, self.bus, self.clock, authenticate, sink=self.control.health, modes=self.control.modes
+        )
+        self.signs.hub.may_connect = self.control.registry.may_connect
+        self.control.modes.on_change(lambda _: self.signs.flush())  # after the sessions have heard of it
+        self.packs = PackShelf(lambda: self.bus.network, self.clock)
+        self.signs.frames.pack_note = self.packs.note
         await self.signs.start()
         self.registry = DeviceRegistry(state_dir / "registry.sqlite")
         self.datums = DatumWatch(datums_of(config))
         self.web = await start_web(config.web, self._services(engine))
+        self.signs.hub.http = config.signs.http or config.web.public_url
+        self.signs.hub.http_port = self.web.port
         await self._open_feeds()
         self.line.start()
         for job in (
@@ -123,6 +155,8 @@ class Daemon:
             self._watch_timetable,
             self._watch_datums,
             self._watch_lag,
+            self.packs.run,
+            self.control.run,
         ):
             self._tasks.append(asyncio.create_task(job(), name=job.__name__))
         for task in self._tasks:
@@ -132,6 +166,11 @@ class Daemon:
         """What every feed hands its positions to."""
         self.line.submit(positions, historical)
         self.datums.note(positions)
+
+    def _order(self, commands: Sequence[Command]) -> None:
+        """What operators order goes the way of every input, so a replay of the journal has it too."""
+        at = self.line.now()
+        self.line.take([OperatorCommand(at, name, args, operator) for name, args, operator in commands])
 
     async def _open_feeds(self) -> None:
         config = self.config
@@ -155,6 +194,7 @@ class Daemon:
         self.line.stop()
         await asyncio.gather(self.signs.stop(), self.web.close())
         self.registry.close()
+        self.control.close()
         for last in (self.journal.sync, self._snapshot_now):
             try:
                 last()
@@ -179,6 +219,8 @@ class Daemon:
         return WebServices(
             bus=self.bus,
             frames=self.signs.frames,
+            packs=self.packs,
+            signs=SignOffice(self.control, self.config.web.admin_token, self.signs.hub.commands, self.signs.flush),
             clock=self.clock,
             vehicles=vehicles,
             health=self.health,

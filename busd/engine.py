@@ -48,7 +48,9 @@ class Engine(EngineState):
                 return self._load(entry)
             case Started():
                 return self._start(entry)
-            case PriorsLoaded() | OperatorCommand():
+            case OperatorCommand():
+                return self._order(entry)
+            case PriorsLoaded():
                 return []
 
     def _start(self, entry: Started) -> list[Output]:
@@ -72,6 +74,14 @@ class Engine(EngineState):
                 self._accept(row, position)
                 return []
         return [Rejected(entry.at, position.source, reason, position.vehicle_id, report_id=position.report_id)]
+
+    def _order(self, entry: OperatorCommand) -> list[Output]:
+        """An operator's word is on the boards at once: it does not wait for a tick."""
+        outputs: list[Output] = []
+        restated, touched = self.notices.take(entry.name, entry.args, entry.at)
+        if self._network is not None and self.makes_boards and len(restated) + len(touched):
+            self._show(np.union1d(restated, touched), entry.at, outputs, [], restated)
+        return outputs
 
     def _accept(self, row: int, position: VehiclePosition) -> None:
         vehicles = self.vehicles
@@ -100,18 +110,23 @@ class Engine(EngineState):
         outputs.extend(predicted)
         if self.makes_boards:
             parts = [Touched(*x) for x in changed] + [Touched(slot, 0, int(self.runs.stops[slot])) for slot in touched]
-            self._show(np.union1d(self.boards_kept.stops_of(parts), self.boards_kept.due(at)), at, outputs, touched)
+            stops, restated = np.union1d(self.boards_kept.stops_of(parts), self.boards_kept.due(at)), None
+            if at >= self.notices.next_change:
+                restated, freed = self.notices.advance(at)
+                stops = np.union1d(stops, np.union1d(restated, freed))
+            self._show(stops, at, outputs, touched, restated)
         else:
             self.tracker.release(touched)
         return outputs
 
-    def _show(self, stops: I64, at: float, outputs: list[Output], left: list[int]) -> None:
-        """The boards of ``stops``, or of all where the state of all changes; ``left``: runs that nobody performs."""
+    def _show(self, stops: I64, at: float, outputs: list[Output], left: list[int], restated: I64 | None = None) -> None:
+        """The boards of ``stops``, or of all where the state of all changes; ``left``: runs that nobody performs;
+        ``restated``: stops whose messages are others."""
         self.tracker.release(left)
         state = self._board_state(at)
         if state != self._state:
             self._state, stops = state, np.arange(len(self.network.stop_lat))
-        if len(stops) and len(boards := self.boards_kept.update(stops, at, state)):
+        if len(stops) and len(boards := self.boards_kept.update(stops, at, state, restated)):
             outputs.append(BoardsChanged(boards))
 
     def _load(self, entry: NetworkLoaded) -> list[Output]:
@@ -123,6 +138,7 @@ class Engine(EngineState):
                 self.vehicles.leave_run(row)
         self._wire(self._networks(entry.digest))
         self.timetable.advance(entry.at)
+        self.notices.advance(entry.at)
         if self.makes_boards:
             self._show(np.arange(len(self.network.stop_lat)), entry.at, outputs, [])
         return outputs

@@ -111,11 +111,19 @@ SIGN_ACKS = counter("busd_sign_acks_total", "Acknowledgements by result.", ("res
 SIGN_GLASS_SECONDS = histogram(
     "busd_sign_glass_seconds", "Time to glass: shown_at - board.at.", (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 90.0)
 )
+SIGN_TELEMETRY = counter("busd_sign_telemetry_total", "Telemetry messages, kept or why not.", ("result",))
+SIGN_COMMANDS = counter(
+    "busd_sign_commands_total", "Commands to signs: ordered, sent, and how they ended.", ("result",)
+)
+SIGNS = gauge("busd_signs", "Signs that are entered or were ever seen, by state.", ("state",))
+SIGN_ALARMS = gauge("busd_sign_alarms", "Alarms that are on, by kind.", ("kind",))
 RENDERED = counter("busd_rendered_total", "Boards encoded to JSON; cache hits are not counted.")
 
 # ---- out: web --------------------------------------------------------------------------------------------------------
 WEB_REQUESTS = counter("busd_web_requests_total", "HTTP answers by route pattern and status.", ("route", "status"))
 WEB_SECONDS = histogram("busd_web_seconds", "Duration of an HTTP answer.", _SLOW, ("route",))
+EVENT_STREAMS = gauge("busd_event_streams", "Open streams of server-sent boards.")
+EVENT_STREAMS_CLOSED = counter("busd_event_streams_closed_total", "Streams of boards ended, by cause.", ("cause",))
 RIDER_CONNECTIONS = gauge("busd_rider_connections", "Open rider map connections.")
 
 

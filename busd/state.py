@@ -12,6 +12,7 @@ import numpy as np
 from busd.board import STATES, BoardKeeper
 from busd.days import Timetable
 from busd.errors import JournalError
+from busd.notices import Notices
 from busd.parameters import Parameters
 from busd.predict.predictor import Predictor
 from busd.table import pack_state, unpack_state
@@ -49,6 +50,7 @@ class EngineState:
         self._waiting: list[tuple[int, VehiclePosition]]
         self._newest_at: float  # receipt of the newest accepted fix of all
         self._state: int
+        self.notices: Notices
         self.timetable: Timetable
         self.runs: Runs
         self.tracker: Tracker
@@ -93,7 +95,7 @@ class EngineState:
             return None
         due = self.tracker.next_deadline()
         if self.makes_boards:
-            due = min(due, self.boards_kept.next_deadline(), self._state_deadline())
+            due = min(due, self.boards_kept.next_deadline(), self._state_deadline(), self.notices.next_change)
         return due if math.isfinite(due) else None
 
     @property
@@ -117,6 +119,7 @@ class EngineState:
         """Nothing is known."""
         self._network = None
         self.vehicles = Vehicles()
+        self.notices = Notices()
         self._waiting = []
         self._newest_at = -math.inf
         self._state = STATES.index("schedule")
@@ -129,7 +132,8 @@ class EngineState:
         self.timetable = Timetable(network, p.boards.max_late_s, p.boards.horizon_s + p.boards.max_early_s)
         self.runs = Runs(width)
         self.predictor, self.tracker = self._stages(network)
-        self.boards_kept = BoardKeeper(network, self.timetable, self.vehicles, self.runs, p, self._epoch)
+        self.notices.bind(network)
+        self.boards_kept = BoardKeeper(network, self.timetable, self.vehicles, self.runs, p, self._epoch, self.notices)
         if old is not None:
             self.boards_kept.continue_revisions(old)
 
@@ -159,6 +163,7 @@ class EngineState:
             "board_state": self._state,
             "network": self._network.digest if self._network is not None else "",
             "vehicles": self.vehicles.dump(),
+            "notices": self.notices.dump(),
             "waiting": [(row, msgspec.to_builtins(position)) for row, position in self._waiting],
         }
         if self._network is not None:
@@ -184,5 +189,7 @@ class EngineState:
             engine.runs.load(state["runs"])
             engine.boards_kept.load(state["boards"])
             engine.tracker.load(state["inference"])
+        if "notices" in state:
+            engine.notices.load(state["notices"])
         engine._waiting = [(row, msgspec.convert(report, VehiclePosition)) for row, report in state["waiting"]]
         return engine

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING, NewType
+from typing import TYPE_CHECKING, Any, NewType
 
 import msgspec
 
@@ -122,7 +122,7 @@ class OperatorCommand(Input, frozen=True, tag="operator"):
     """Something a person or script decided; ``args`` as the command's own schema says."""
 
     name: str
-    args: dict[str, str | int | float | bool | None] = {}
+    args: dict[str, Any] = {}
     operator: str = ""
 
 
@@ -286,6 +286,8 @@ class BoardMessage(msgspec.Struct, frozen=True):
     priority: int
     text: dict[str, str]
     until_at: float | None = None
+    takeover: bool = False
+    """nothing but this text is to be shown (busd.sign.v1 ``mode`` text)"""
 
 
 class Board(msgspec.Struct, frozen=True):

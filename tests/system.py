@@ -6,6 +6,7 @@ it then skip and say so too. On a build server (CI set) missing is a failure, be
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import subprocess
@@ -25,6 +26,14 @@ def has_font(pattern: str) -> bool:
     return FONTS.is_dir() and next(FONTS.rglob(pattern), None) is not None
 
 
+def has_library(name: str) -> bool:
+    try:
+        ctypes.CDLL(name)
+    except OSError:
+        return False
+    return True
+
+
 def missing() -> list[str]:
     """Debian packages whose content is not there, however it may have been installed."""
     present = {
@@ -32,6 +41,7 @@ def missing() -> list[str]:
         "redis-server": has_program("redis-server"),
         "mosquitto": has_program("mosquitto"),
         "fonts-noto-core": has_font("NotoSerifTibetan*") or has_font("NotoSansTibetan*"),
+        "libfribidi0": has_library("libfribidi.so.0"),
         "fonts-noto-cjk": has_font("NotoSansCJK*"),
     }
     return [package for package, there in present.items() if not there]

@@ -49,6 +49,7 @@ CORE = (
     "engine",
     "errors",
     "lines",
+    "notices",
     "parameters",
     "predict",
     "shown",

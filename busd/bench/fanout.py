@@ -1,132 +1,260 @@
-"""Bench of the sign door: one board to N signs, against a bare loop of ``os.write`` over the very same sockets.
+"""Bench of the sign door: boards to N signs, against a bare loop of ``os.write`` over the very same sockets.
 
-A child process holds the signs and reads everything, so that it costs the server what real signs would. Rounds of both
-kinds alternate, which cancels most of the machine's noise; the clock is moved by hand, so that neither pace nor
-refreshers come in between.
+A child process holds the signs and reads everything (crowd.py), so that it costs the server what real signs would. Rounds
+of both kinds alternate, and so does which of them comes first, which cancels most of the machine's noise; the clock is
+moved by hand, so that neither pace nor refreshers come in between.
 """
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import gc
 import json
 import os
 import resource
-import select
-import socket
 import struct
-import sys
 from statistics import median
 from time import perf_counter, process_time
 from typing import Any
 
 import uvloop
 
+from busd.bench.crowd import Crowd, allow_files, monotonic
 from busd.bus import BoardBus
 from busd.clock import ManualClock
 from busd.config import SignsConfig
-from busd.signs.messages import PATH, SUBPROTOCOL
 from busd.signs.server import SignServer
 from busd.types import Basis, Board, DatedTrip, Departure, LineAtStop, StopStatus
 from gtfs.testing import network_from_map
 
 AT = 1_795_000_000.0
-WAIT_S = 60.0
-_TOTAL = struct.Struct("!Q")
+STOPS = "ABCDEFGH"
+COLD_ROUNDS = 3
+PACE_S = 0.1
+SIOCOUTQ = 0x5411
+"""Linux: bytes in a socket's send queue"""
+Measured = tuple[float, float]
+"""wall s, CPU s"""
 
 
-def run(connections: int = 2000, rounds: int = 40) -> dict[str, Any]:
-    """Measure; about 10 s for 2,000 connections. Needs that many file descriptors here and in the child process."""
-    _allow_files(connections)
+def run(connections: int = 10_000, rounds: int = 40) -> dict[str, Any]:
+    """Measure; about a minute for 10,000 connections. Needs that many file descriptors here and in the child process."""
+    allow_files(connections)
     return uvloop.run(_run(connections, rounds))
 
 
-def _allow_files(connections: int) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < connections + 100:
-        if hard < connections + 100:
-            raise RuntimeError(
-                f"{connections} connections need {connections + 100} file descriptors, the limit is {hard}"
+class Stage:
+    """One server, its boards and its crowd of signs."""
+
+    def __init__(self, connections: int) -> None:
+        self.network = network_from_map("A---B---C---D---E---F---G---H", {"8": STOPS}, trips=20, headway_s=600)
+        self.clock, self.bus = ManualClock(AT), BoardBus(self.network)
+        self.config = SignsConfig(
+            host="127.0.0.1", port=0, max_connections=connections, hb=3600, grace=3600, min_interval=PACE_S
+        )
+        self.rev = 1
+        self.publish(STOPS)
+        self.crowd: Crowd
+        self.server: SignServer
+
+    async def __aenter__(self) -> Stage:
+        self.server = SignServer(self.config, self.bus, self.clock, lambda sign, token: True)
+        await self.server.start()
+        self.crowd = await Crowd.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.crowd.end()
+        await self.server.stop()
+
+    def publish(self, stops: str, departures: int = 1) -> None:
+        """A new board of each stop, which goes out before this returns."""
+        self.bus.publish([self._board(stop, departures) for stop in stops])
+
+    def turn(self) -> None:
+        """Time goes on, beyond the pace."""
+        self.clock.advance(PACE_S * 1.1)
+        self.rev += 1
+
+    def frame(self, stop: str) -> bytes:
+        return self.server.frames.board_frame(stop, ("en",), 10, self.server.hub.now_ms()) or b""
+
+    def _board(self, stop: str, departures: int) -> Board:
+        rows = [
+            Departure(
+                DatedTrip(k, "20261118"), 1, 0, 0, AT + 80, AT + 100 + 60 * (self.rev + k), AT + 90, AT + 90_000,
+                Basis.REALTIME, StopStatus.OK, 7.0, 2, 640.0,
             )
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            for k in range(departures)
+        ]  # fmt: skip
+        stop_idx = self.network.find_stop(stop)
+        assert stop_idx is not None
+        return Board(stop_idx, "bench", self.rev, AT, 600.0, "live", rows, [LineAtStop(0, 0, AT - 9000, AT + 9000)])
 
 
 async def _run(connections: int, rounds: int) -> dict[str, Any]:
-    network = network_from_map("A---B---C", {"8": "ABC"})
-    clock, bus = ManualClock(AT), BoardBus(network)
-    config = SignsConfig(host="127.0.0.1", port=0, max_connections=connections, hb=3600, grace=3600)
-    server = SignServer(config, bus, clock, lambda sign, token: True)
-    bus.publish([_board(1)])
-    await server.start()
-    gc.collect()
-    before = _rss()
-    signs = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "busd.bench.fanout", str(server.port), str(connections), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-    )  # fmt: skip
-    try:
-        assert signs.stdin is not None and signs.stdout is not None
-        async with asyncio.timeout(WAIT_S):
-            await signs.stdout.readexactly(_TOTAL.size)
+    async with Stage(connections) as stage:
+        gc.collect()
+        before = _rss()
+        await stage.crowd.ask("open", port=stage.server.port, signs=connections, stops=["B"])
         gc.collect()
         rss_per_sign = (_rss() - before) / connections
-        files = [connection.fileno() for connection in server.connections.values()]
-
-        async def drained(total: int) -> None:
-            assert signs.stdin is not None and signs.stdout is not None
-            signs.stdin.write(_TOTAL.pack(total))
-            async with asyncio.timeout(WAIT_S):
-                await signs.stdout.readexactly(_TOTAL.size)
-
-        ours: list[tuple[float, float]] = []
-        floor: list[tuple[float, float]] = []
-        frame, total = b"", 0
-        for rev in range(2, rounds + 4):
-            board = _board(rev)
-            clock.advance(1.5)
-            wall, cpu = perf_counter(), process_time()
-            bus.publish([board])
-            ours.append((perf_counter() - wall, process_time() - cpu))
-            frame = server.frames.board_frame("B", ("en",), 10, server.hub.now_ms()) or b""
-            total += connections * len(frame)
-            await drained(total)
-            wall, cpu = perf_counter(), process_time()
-            for file in files:
-                os.write(file, frame)
-            floor.append((perf_counter() - wall, process_time() - cpu))
-            total += connections * len(frame)
-            await drained(total)
-        ours, floor = ours[2:], floor[2:]  # the first rounds are cold
-        wall_ours, wall_floor = median(w for w, _ in ours), median(w for w, _ in floor)
-        cpu_ours, cpu_floor = median(c for _, c in ours), median(c for _, c in floor)
-        return {
-            "bench": "fanout",
-            "connections": connections,
-            "rounds": rounds,
-            "frame_bytes": len(frame),
-            "messages_per_s": round(connections / wall_ours),
-            "floor_messages_per_s": round(connections / wall_floor),
-            "ratio_to_floor": round(wall_floor / wall_ours, 3),
-            "cpu_us_per_message": round(cpu_ours / connections * 1e6, 2),
-            "floor_cpu_us_per_message": round(cpu_floor / connections * 1e6, 2),
-            "cpu_ratio_to_floor": round(cpu_floor / cpu_ours, 3),
-            "burst_ms": round(wall_ours * 1e3, 1),
-            "rss_per_idle_sign_bytes": round(rss_per_sign),
-            "conflated": server.hub.conflated,
-            "loop": type(asyncio.get_running_loop()).__module__,
-        }
-    finally:
-        if signs.returncode is None:
-            signs.kill()
-        await signs.wait()
-        await server.stop()
+        single = await _against_floor(stage, "B", connections, rounds)
+        reconnect_s, reconnect_cpu_s = await _restart(stage, connections)
+        conflated = stage.server.hub.conflated
+        joined_signs = max(1, connections // 5)
+        await stage.crowd.ask("close")
+        await stage.crowd.ask("open", port=stage.server.port, signs=joined_signs, stops=list(STOPS[:5]))
+        joined = await _against_floor(stage, STOPS[:5], joined_signs, rounds)
+        await stage.crowd.ask("close")
+        deflate = await _deflate(stage, max(1, connections // 5))
+    async with Stage(connections) as stage:
+        slow = await _slow_reader(stage, max(2, connections // 10), rounds)
+    return {
+        "bench": "fanout",
+        "connections": connections,
+        "rounds": rounds,
+        **single,
+        "rss_per_idle_sign_bytes": round(rss_per_sign),
+        "conflated": conflated,
+        "reconnect_all_s": round(reconnect_s, 2),
+        "reconnect_server_cpu_s": round(reconnect_cpu_s, 2),
+        "joined": {"connections": joined_signs, "boards_in_a_write": 5, **joined},
+        "deflate": deflate,
+        "slow_reader": slow,
+        "loop": type(asyncio.get_running_loop()).__module__,
+    }
 
 
-def _board(rev: int) -> Board:
-    trip = DatedTrip(0, "20261118")
-    departure = Departure(
-        trip, 1, 0, 0, AT + 80, AT + 100 + 60 * rev, AT + 90, AT + 9000, Basis.REALTIME, StopStatus.OK, 7.0, 2, 640.0
-    )  # fmt: skip
-    return Board(1, "bench", rev, AT, 600.0, "live", [departure], [LineAtStop(0, 0, AT - 9000, AT + 9000)])
+async def _against_floor(stage: Stage, stops: str, connections: int, rounds: int) -> dict[str, Any]:
+    """Boards of ``stops`` to every sign, and the same bytes by ``os.write``, by turns."""
+    files = [connection.fileno() for connection in stage.server.connections.values()]
+    ours: list[Measured] = []
+    floor: list[Measured] = []
+    data = b""
+    for turn in range(rounds + COLD_ROUNDS):
+        for step in (0, 1) if turn % 2 else (1, 0):
+            stage.turn()
+            if step:
+                began = perf_counter(), process_time()
+                stage.publish(stops)
+                ours.append((perf_counter() - began[0], process_time() - began[1]))
+                data = b"".join(map(stage.frame, stops))
+            else:
+                data = data or b"".join(map(stage.frame, stops))
+                began = perf_counter(), process_time()
+                for file in files:
+                    os.write(file, data)
+                floor.append((perf_counter() - began[0], process_time() - began[1]))
+            await stage.crowd.ask("read", bytes_=connections * len(data))
+    ours, floor = ours[COLD_ROUNDS:], floor[COLD_ROUNDS:]
+    wall_ours, wall_floor = median(w for w, _ in ours), median(w for w, _ in floor)
+    cpu_ours, cpu_floor = median(c for _, c in ours), median(c for _, c in floor)
+    messages = connections * len(stops)
+    return {
+        "bytes_in_a_write": len(data),
+        "messages_per_s": round(messages / wall_ours),
+        "floor_messages_per_s": round(messages / wall_floor),
+        "ratio_to_floor": round(wall_floor / wall_ours, 3),
+        "cpu_us_per_message": round(cpu_ours / messages * 1e6, 2),
+        "floor_cpu_us_per_message": round(cpu_floor / messages * 1e6, 2),
+        "cpu_ratio_to_floor": round(cpu_floor / cpu_ours, 3),
+        "burst_ms": round(wall_ours * 1e3, 1),
+    }
+
+
+async def _restart(stage: Stage, connections: int) -> Measured:
+    """The server stops and starts again; every sign comes back at once. The time until the last one has its board."""
+    port = stage.server.port
+    stopping = asyncio.create_task(stage.server.stop())
+    await asyncio.sleep(0)
+    await stage.crowd.ask("close")
+    await stopping
+    stage.config = SignsConfig(
+        host="127.0.0.1", port=port, max_connections=connections, hb=3600, grace=3600, min_interval=PACE_S
+    )
+    stage.server = SignServer(stage.config, stage.bus, stage.clock, lambda sign, token: True)
+    began = monotonic(), process_time()
+    await stage.server.start()
+    await stage.crowd.ask("open", port=port, signs=connections, stops=["B"])
+    return monotonic() - began[0], process_time() - began[1]
+
+
+async def _deflate(stage: Stage, connections: int) -> dict[str, Any]:
+    """What compression costs in memory, and what a board then weighs."""
+    gc.collect()
+    before, sent = _rss(), 0
+    await stage.crowd.ask("open", port=stage.server.port, signs=connections, stops=["B"], deflate=True)
+    gc.collect()
+    rss = (_rss() - before) / connections
+    walls = []
+    for _ in range(5):
+        stage.turn()
+        held = stage.server.hub.signs["bench-0"].bytes_out
+        began = perf_counter()
+        stage.publish("B", departures=10)
+        walls.append(perf_counter() - began)
+        sent = stage.server.hub.signs["bench-0"].bytes_out - held
+        await stage.crowd.ask("read", bytes_=sent * connections)
+    await stage.crowd.ask("close")
+    return {
+        "connections": connections,
+        "rss_per_idle_sign_bytes": round(rss),
+        "messages_per_s": round(connections / median(walls)),
+        "board_bytes": len(stage.frame("B")),
+        "board_bytes_deflated": sent,
+    }
+
+
+async def _slow_reader(stage: Stage, connections: int, rounds: int) -> dict[str, Any]:
+    """One sign stops reading. What it costs, and what the others notice."""
+    await stage.crowd.ask("open", port=stage.server.port, signs=connections, stops=["B"])
+    for _ in range(COLD_ROUNDS):
+        await _burst(stage, connections)
+    quiet = [await _burst(stage, connections) for _ in range(rounds)]
+    await stage.crowd.ask("stall", sign=0)
+    stopped = stage.server.hub.signs["bench-0"]
+    connection = stage.server.connections[stopped]
+    held = queued = 0
+    while not stopped.blocked:  # the kernels at both ends take what they can
+        await _burst(stage, connections - 1)
+    blocked_at = stage.clock.monotonic()
+    disturbed = []
+    for _ in range(rounds):
+        disturbed.append(await _burst(stage, connections - 1))
+        held = max(held, connection.held_bytes)
+        queued = max(queued, _send_queue(connection.fileno()))
+    while stopped in stage.server.connections:
+        stage.clock.advance(0.25)
+        stage.server.tick()
+        await asyncio.sleep(0)
+    aborted_after = stage.clock.monotonic() - blocked_at
+    back = await stage.crowd.ask("open", port=stage.server.port, signs=1, stops=["B"])
+    return {
+        "connections": connections,
+        "held_bytes": held,
+        "kernel_send_queue_bytes": queued,
+        "aborted_after_s": round(aborted_after, 1),
+        "p99_ms_without": round(median(quiet) * 1e3, 2),
+        "p99_ms_with": round(median(disturbed) * 1e3, 2),
+        "p99_ratio": round(median(disturbed) / median(quiet), 3),
+        "newest_board_after_return": back["revisions"] == [stage.rev],
+    }
+
+
+async def _burst(stage: Stage, connections: int) -> float:
+    """One board of a real size to everybody; the time until 99 % have it, s."""
+    stage.turn()
+    began = monotonic()
+    stage.publish("B", departures=10)
+    answer = await stage.crowd.ask("read", bytes_=connections * len(stage.frame("B")))
+    return float(answer["p99_at"]) - began
+
+
+def _send_queue(file: int) -> int:
+    (size,) = struct.unpack("i", fcntl.ioctl(file, SIOCOUTQ, b"\0\0\0\0"))
+    return int(size)
 
 
 def _rss() -> int:
@@ -134,54 +262,5 @@ def _rss() -> int:
         return int(file.read().split()[1]) * resource.getpagesize()
 
 
-# ---- the child: signs that read everything -----------------------------------------------------------------------------
-
-
-def _masked(payload: bytes) -> bytes:
-    return bytes([0x81, 0x80 | len(payload)]) + b"\0\0\0\0" + payload  # masked with zeros; < 126 bytes
-
-
-def _read_all(port: int, connections: int) -> None:
-    """Connect as so many signs, report readiness, then report whenever the asked number of bytes has been read."""
-    _allow_files(connections)
-    request = (
-        f"GET {PATH} HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-        f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: {SUBPROTOCOL}\r\n\r\n"
-    ).encode()
-    poll, sockets = select.epoll(), {}
-    for k in range(connections):
-        sock = socket.create_connection(("127.0.0.1", port))
-        hello = b'{"type":"hello","v":1,"sign":"bench-%d","token":"","lang":["en"]}' % k
-        sock.sendall(request + _masked(hello) + _masked(b'{"type":"sub","id":1,"stops":["B"]}'))
-        answer = b""
-        while b'"type":"board"' not in answer or not answer.endswith(b"}"):
-            answer += sock.recv(65536)
-        sock.setblocking(False)
-        sockets[sock.fileno()] = sock
-        poll.register(sock.fileno(), select.EPOLLIN)
-    out = sys.stdout.buffer
-    out.write(_TOTAL.pack(connections))
-    out.flush()
-    control = sys.stdin.fileno()
-    poll.register(control, select.EPOLLIN)
-    buffer, total, wanted = bytearray(1 << 16), 0, 0
-    while True:
-        for file, _ in poll.poll():
-            if file == control:
-                asked = os.read(control, _TOTAL.size)
-                if not asked:
-                    return
-                (wanted,) = _TOTAL.unpack(asked)
-            else:
-                total += sockets[file].recv_into(buffer)
-        if wanted and total >= wanted:
-            wanted = 0
-            out.write(_TOTAL.pack(total))
-            out.flush()
-
-
 if __name__ == "__main__":
-    if len(sys.argv) == 3:
-        _read_all(int(sys.argv[1]), int(sys.argv[2]))
-    else:
-        print(json.dumps(run(), indent=1))
+    print(json.dumps(run(), indent=1))

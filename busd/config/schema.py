@@ -92,6 +92,15 @@ class SignsConfig(Section, frozen=True):
         Meta(description="Sign id -> its own token, which then is the only one that sign may use."),
     ] = {}
     hb: Annotated[int, Meta(ge=1, le=3600, description="A sign sends a heartbeat this often, s.")] = 30
+    ping: Annotated[
+        float,
+        Meta(
+            ge=1,
+            le=600,
+            description="WebSocket ping after so long without other traffic, s. Above 30 only for SIM cards that are paid "
+            "by the byte, and not above hb.",
+        ),
+    ] = 25.0
     grace: Annotated[int, Meta(ge=1, le=3600, description="Silence of hb + grace s ends the connection.")] = 30
     ack: Annotated[
         int,
@@ -122,7 +131,8 @@ class SignsConfig(Section, frozen=True):
         str,
         Meta(
             pattern=r"^(https?://[^\s/]+.*)?$",
-            description="Base URL of the HTTP doors, told to signs. Empty = web.public_url, else none is told.",
+            description="Base URL of the HTTP doors, told to signs. Empty = web.public_url, else the host name "
+            "that a sign came by with the port of [web].",
         ),
     ] = ""
 

@@ -8,15 +8,19 @@ reassembly and rates are ours.
 from __future__ import annotations
 
 import logging
+import re
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from enum import IntEnum
 
+from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import Protocol, Side, State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
+from busd.signs.deflate import FACTORIES, Window
 from busd.signs.hub import SignHub
 from busd.signs.messages import MAX_CLIENT_BYTES, PATH, SUBPROTOCOL, CloseCode, bye_frame
 
@@ -33,6 +37,8 @@ _ABRUPT = frozenset(
     {CloseCode.BINARY, CloseCode.NOT_UTF8, CloseCode.TOO_BIG, CloseCode.RATE, CloseCode.BAD_MESSAGE, CloseCode.TOO_SLOW}
 )
 """After these nothing that the peer sends is read any more."""
+
+_HOST = re.compile(r"([A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 
 _wire_log = logging.getLogger("busd.signs.wire")
 _wire_log.setLevel(logging.WARNING)  # websockets tells of every connection at INFO
@@ -58,14 +64,19 @@ class Channel(ABC):
         "_deadline",
         "_fragments",
         "_head",
+        "_host",
         "_proto",
         "_rate_at",
         "_tokens",
+        "bytes_in",
+        "bytes_out",
         "eof",
         "hub",
         "must_abort",
         "phase",
         "timer_bucket",
+        "window",
+        "write_now",
     )
 
     def __init__(self, hub: SignHub) -> None:
@@ -77,9 +88,16 @@ class Channel(ABC):
         """the rim must end its side of the TCP connection once everything is written"""
         self.must_abort = False
         """the rim must drop the TCP connection now"""
+        self.window: Window | None = None
+        """of the peer's decompressor, where permessage-deflate was agreed on"""
+        self.write_now: Callable[[bytes], object] | None = None
+        """the rim's own way to the socket; a session never uses it"""
+        self.bytes_in = self.bytes_out = 0
+        """since somebody was told of them"""
         self._head: bytearray | None = bytearray()
         self._proto: Protocol | None = None
         self._bearer: str | None = None
+        self._host = ""
         self._fragments: list[bytes] | None = None
         self._control: list[bytes] = []
         self._control_bytes = 0
@@ -117,6 +135,7 @@ class Channel(ABC):
 
     def receive_data(self, data: bytes) -> None:
         """Bytes from the peer, cut anywhere."""
+        self.bytes_in += len(data)
         if self._head is not None:
             self._receive_head(data)
         elif self._proto is not None and not self._proto.reader.eof:
@@ -139,6 +158,11 @@ class Channel(ABC):
         self.phase = Phase.CLOSING
         self.hub.wheel.forget(self)
         self.hub.dirty.pop(self, None)
+        return self.close_code
+
+    @property
+    def close_code(self) -> int:
+        """Ours, else the peer's, else 1006."""
         if self._close_code is not None:
             return self._close_code
         received = self._proto.close_rcvd if self._proto is not None else None
@@ -152,8 +176,10 @@ class Channel(ABC):
         if end < 0 and len(head) <= MAX_HEAD_BYTES:
             return
         rest = bytes(head[end + 4 :]) if end >= 0 else b""
-        # No logger at INFO, no extension: websockets' default deflate costs 98 kB a connection.
-        shake = ServerProtocol(subprotocols=[Subprotocol(SUBPROTOCOL)], max_size=0, logger=_wire_log)
+        # No logger at INFO; our own extension: websockets' default deflate costs 98 kB a connection.
+        shake = ServerProtocol(
+            extensions=FACTORIES, subprotocols=[Subprotocol(SUBPROTOCOL)], max_size=0, logger=_wire_log
+        )
         shake.receive_data(bytes(head[: end + 4]) if end >= 0 else bytes(head) + b"\r\n\r\n")
         self._head = None
         events = shake.events_received()
@@ -167,7 +193,10 @@ class Channel(ABC):
             shake.send_response(response)
             if shake.state is State.OPEN:
                 self._bearer = _bearer(request)
+                self._host = _host(request)
                 self._proto = Protocol(Side.SERVER, state=State.OPEN, max_size=MAX_CLIENT_BYTES, logger=_wire_log)
+                self._proto.extensions = shake.extensions
+                self.window = next((Window(e) for e in shake.extensions if isinstance(e, PerMessageDeflate)), None)
         self._pump(shake)
         mono = self.hub.clock.monotonic()
         if self._proto is None:
@@ -281,6 +310,12 @@ class Channel(ABC):
     @property
     def blocked(self) -> bool:
         return self._blocked_at is not None
+
+
+def _host(request: Request) -> str:
+    """The name under which the sign knows this machine; a header that is no name counts as none."""
+    names = [found[1] for value in request.headers.get_all("Host") if (found := _HOST.fullmatch(value))]
+    return names[0] if len(names) == 1 else ""
 
 
 def _bearer(request: Request) -> str | None:

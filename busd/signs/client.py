@@ -1,7 +1,6 @@
-"""The reference sign: what a device must do, as a state machine without I/O, and a thin asyncio shell around it.
+"""The rim of the reference sign: one render loop, one connection at a time, one fetcher of packs.
 
-Sections in comments are those of docs/sign-protocol.md. Instants named ``mono`` are seconds of the sign's own monotonic
-clock; it needs no other, the time of day comes from the server.
+All decisions are those of `busd.signs.reference`; here bytes are moved. `busd sign` puts a terminal screen on top.
 """
 
 from __future__ import annotations
@@ -9,274 +8,243 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections import deque
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
-import msgspec
-import orjson
-from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
+import aiohttp
+import structlog
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Response
 from websockets.typing import Subprotocol
 
 from busd.clock import Clock
-from busd.signs.messages import PATH, SUBPROTOCOL, VERSION, CloseCode
+from busd.signs.client_http import follow_events, get_pack, poll_boards
+from busd.signs.client_store import SignStore
+from busd.signs.messages import PATH, SUBPROTOCOL, CloseCode
+from busd.signs.reference.boards import Glass
+from busd.signs.reference.sign import Door, ReferenceSign
 
-CLOCK_SAMPLES = 8
-MAX_STEP_BACK_S = 2.0
-"""The shown time never goes back by more than this at once."""
-MAX_BACKOFF_S = 60.0
-RECONFIGURED_S = 900.0
-"""After a close code 4400-4999: try again this often at most."""
-RESUB_S = 1.0
-"""A sign asks again for a board it lacks at most this often."""
+MAX_MESSAGE = 1 << 17
+OPEN_S = 15.0
+SEND_S = 10.0
+CLOSE_S = 5.0
+RESTART_S = 1.0
+PATIENCE = 3
+"""WebSocket attempts in a row before the other doors get their turn: some networks let no upgrade through."""
+HTTP_DOOR_S = 300.0
+"""Then the WebSocket is tried again: only there does the server hear that the sign is alive."""
+PACK_LOOK_S = 2.0
+PACK_SPREAD_S = 30.0
+"""A whole fleet learns of its packs in the same second."""
 
-_REQUIRED: dict[str, dict[str, type | tuple[type, ...]]] = {
-    "welcome": {"hb": int, "grace": int, "ack": (int, float), "now": int, "lang": str},
-    "subscribed": {"ok": list, "err": dict},
-    "board": {"stop": str, "epoch": str, "rev": int, "now": int, "ttl": (int, float), "deps": list, "lines": list},
-    "same": {"stop": str, "epoch": str, "rev": int, "now": int, "ttl": (int, float)},
-}
-"""What this sign reads; a message without it is ignored."""
+Render = Callable[[ReferenceSign, Sequence[Glass]], None]
+"""Puts the glasses of all stops on the panel. What it raises is reported to the server in the place of an ack."""
 
-_object = msgspec.json.Decoder(dict[str, Any])
-
-
-class ServerClock:
-    """The server's time by the sign's monotonic clock (§6): delay can only make a sample smaller, so the largest wins."""
-
-    def __init__(self) -> None:
-        self._samples: deque[float] = deque(maxlen=CLOCK_SAMPLES)
-        self._offset: float | None = None
-
-    def sample(self, now_ms: int, mono: float) -> None:
-        self._samples.append(now_ms / 1000 - mono)
-        offset = max(self._samples)
-        if self._offset is not None:
-            offset = max(offset, self._offset - MAX_STEP_BACK_S)
-        self._offset = offset
-
-    def now(self, mono: float) -> float | None:
-        """Epoch seconds, None before the first message."""
-        return None if self._offset is None else self._offset + mono
+log = structlog.get_logger(__name__)
 
 
-class HeldBoard:
-    """A board on the glass, and until when it may be shown as live."""
+def websocket_url(url: str) -> str:
+    """``ws://host:port`` with or without the path; http(s) is understood as ws(s)."""
+    scheme, _, rest = url.rpartition("://")
+    scheme = {"": "ws", "http": "ws", "https": "wss"}.get(scheme, scheme)
+    return f"{scheme}://{rest if rest.endswith(PATH) else rest.rstrip('/') + PATH}"
 
-    __slots__ = ("board", "valid_until")
 
-    def __init__(self, board: dict[str, Any]) -> None:
-        self.board = board
-        self.valid_until = 0.0
-        self.extend(board)
+def origin_of(url: str) -> str:
+    """The HTTP origin of the sign door."""
+    return "http" + websocket_url(url).removesuffix(PATH).removeprefix("ws")
+
+
+@dataclass
+class SignRim:
+    """Keeps ``sign`` connected and its glass drawn until cancelled: ``await run()``."""
+
+    url: str
+    sign: ReferenceSign
+    clock: Clock
+    render: Render
+    http: str = ""
+    """base URL of the HTTP doors; else what ``welcome`` said, else the sign door's own host and port"""
+    doors: Sequence[Door] = tuple(Door)
+    """the first one is used as long as it works, and tried again in between"""
+    deflate: bool = True
+    tick_s: float = 0.25
+    store: SignStore | None = None
+    dice: Callable[[], float] = random.random
+    status: str = "starting"
+    """for people"""
+    _told_http: str = ""
+    _link: ClientConnection | None = None
+    _outbox: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self) -> None:
+        if self.store is not None:
+            self.store.load(self.sign)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._turns(), name="render")
+            tasks.create_task(self._stay_connected(), name="connection")
+            tasks.create_task(self._fetch_packs(), name="packs")
+
+    # ---- the render loop ---------------------------------------------------------------------------------------------
+
+    async def _turns(self) -> None:
+        while True:
+            self.turn()
+            await asyncio.sleep(self.tick_s)
+
+    def turn(self) -> None:
+        """One round: what is due, then the glass."""
+        began = self.clock.monotonic()
+        if not self.sign.tick(began):
+            self._drop()
+        glasses = [self.sign.glass(stop, began) for stop in self.sign.stops]
+        problem: str | None = None
+        try:
+            self.render(self.sign, glasses)
+        except Exception as error:
+            problem = f"{type(error).__name__}: {error}"
+            log.warning("not_drawn", error=problem)
+        mono = self.clock.monotonic()
+        for glass in glasses:
+            self.sign.drawn(glass, mono, int((mono - began) * 1000), problem)
+        self._outbox.set()
+
+    def restart(self) -> None:
+        """Leave as after a power cut, and come back: what was to be sent is still sent."""
+        asyncio.get_running_loop().call_later(RESTART_S, self._drop)
+
+    def _drop(self) -> None:
+        if self._link is not None:
+            self._link.transport.abort()
+
+    # ---- connections -------------------------------------------------------------------------------------------------
+
+    async def _stay_connected(self) -> None:
+        while True:
+            door = self._next_door()
+            self.status = f"connecting ({door.value})"
+            code = await self._session(door)
+            wait = self.sign.disconnected(code, self.dice())
+            why = f" (closed with {code}{_name(code)})" if code else ""
+            self.status = f"no connection{why}, next attempt in {wait:.0f} s"
+            log.debug("disconnected", door=door.value, code=code, wait_s=round(wait, 1))
+            await asyncio.sleep(wait)
+
+    def _next_door(self) -> Door:
+        turn, others = self.sign.failures - PATIENCE, self.doors[1:]
+        if turn < 0 or turn % 2 or not others:
+            return self.doors[0]  # every other time: an outage is more likely than a network without upgrades
+        return others[turn // 2 % len(others)]
+
+    async def _session(self, door: Door) -> int | None:
+        """One connection from its beginning to its end; the close code if one was received."""
+        try:
+            if door is Door.WEBSOCKET:
+                await self._websocket()
+            else:
+                follow = follow_events if door is Door.SSE else poll_boards
+                async with asyncio.timeout(HTTP_DOOR_S):
+                    await follow(self.base_url, self.sign, self.clock, self._say_status)
+        except ConnectionClosed as error:
+            return error.rcvd.code if error.rcvd is not None else None
+        except (OSError, InvalidHandshake, InvalidURI, TimeoutError, aiohttp.ClientError, ValueError) as error:
+            log.debug("connection_failed", door=door.value, error=str(error) or type(error).__name__)
+        return None
+
+    def _say_status(self, status: str) -> None:
+        self.status = status
+
+    async def _websocket(self) -> None:
+        sign, clock = self.sign, self.clock
+
+        class Counted(ClientConnection):
+            """Tells the sign of pings, which count as a sign of life, and of every byte."""
+
+            def process_event(self, event: Frame | Response) -> None:  # type: ignore[override]
+                if isinstance(event, Frame) and event.opcode is Opcode.PING:
+                    sign.heard(clock.monotonic())
+                super().process_event(event)
+
+            def data_received(self, data: bytes) -> None:
+                sign.count_bytes(len(data), clock.monotonic())
+                super().data_received(data)
+
+        async with connect(
+            websocket_url(self.url),
+            subprotocols=[Subprotocol(SUBPROTOCOL)],
+            compression="deflate" if self.deflate else None,
+            create_connection=Counted,
+            max_size=MAX_MESSAGE,
+            open_timeout=OPEN_S,
+            close_timeout=CLOSE_S,
+            ping_interval=None,  # the heartbeat is ours, and comes from the render loop
+            proxy=None,
+        ) as socket:
+            sign.connected(clock.monotonic())
+            if socket.subprotocol != SUBPROTOCOL:
+                sign.must_drop = True  # the server did not say that it speaks this protocol [1]
+                return
+            self._link = socket
+            sender = asyncio.create_task(self._send(socket), name="send")
+            try:
+                while True:
+                    data = await socket.recv(decode=False)
+                    sign.receive(data, clock.monotonic())
+                    if sign.welcome is not None:
+                        self.status = "connected"
+                        told = sign.welcome.get("http")
+                        self._told_http = told if isinstance(told, str) else self._told_http
+                    self._outbox.set()
+            finally:
+                self._link = None
+                sender.cancel()
+                with contextlib.suppress(asyncio.CancelledError, ConnectionClosed, TimeoutError):
+                    await sender
+
+    async def _send(self, socket: ClientConnection) -> None:
+        while True:
+            for message in self.sign.messages_to_send():
+                self.sign.count_bytes(len(message) + 8, self.clock.monotonic())
+                try:
+                    await asyncio.wait_for(socket.send(message, text=True), SEND_S)
+                except TimeoutError:
+                    socket.transport.abort()
+                    return
+            await self._outbox.wait()
+            self._outbox.clear()
+
+    # ---- packs -------------------------------------------------------------------------------------------------------
 
     @property
-    def revision(self) -> tuple[str, int]:
-        return self.board["epoch"], self.board["rev"]
+    def base_url(self) -> str:
+        return (self.http or self._told_http or origin_of(self.url)).rstrip("/")
 
-    def extend(self, message: dict[str, Any]) -> None:
-        self.valid_until = max(self.valid_until, message["now"] / 1000 + message["ttl"])
-
-
-class ReferenceSign:
-    """One sign with its stops. Call `connected`, `receive`, `tick`; send what `messages_to_send` gives.
-
-    ``boards`` survives a lost connection: the next one resumes with ``have``.
-    """
-
-    def __init__(
-        self,
-        sign: str,
-        stops: Iterable[str],
-        langs: Iterable[str] = ("zh-Hans", "en"),
-        token: str = "",
-        max_deps: int = 8,
-    ) -> None:
-        self.sign = sign
-        self.stops = list(stops)
-        self.langs = list(langs)
-        self.token = token
-        self.max_deps = max_deps
-        self.clock = ServerClock()
-        self.boards: dict[str, HeldBoard] = {}
-        self.welcome: dict[str, Any] | None = None
-        self.bye: dict[str, Any] | None = None
-        self.refused: dict[str, str] = {}
-        """stop -> reason, from the last ``subscribed``"""
-        self._out: list[bytes] = []
-        self._sub_id = 0
-        self._seq = 0
-        self._hb_at = 0.0
-        self._heard_at = 0.0
-        self._resub_at = float("-inf")
-        self._acked_at: dict[str, float] = {}
-
-    # ---- connection --------------------------------------------------------------------------------------------------
-
-    def connected(self, mono: float) -> None:
-        """A new connection is open: start over, but keep what is on the glass."""
-        self.welcome = self.bye = None
-        self._out = []
-        self._seq = 0
-        self._heard_at = mono
-        self._acked_at = {}
-        self._say(
-            type="hello",
-            v=VERSION,
-            sign=self.sign,
-            token=self.token,
-            lang=self.langs,
-            fw="reference",
-            mono=int(mono * 1000),
-        )
-
-    def messages_to_send(self) -> list[bytes]:
-        out, self._out = self._out, []
-        return out
-
-    def heard(self, mono: float) -> None:
-        """A ping came: the server is there."""
-        self._heard_at = mono
-
-    def receive(self, data: bytes | str, mono: float) -> None:
-        """One text message. Anything odd is ignored: a sign must go on showing what it has."""
-        try:
-            message = _object.decode(data)
-        except (msgspec.DecodeError, RecursionError):
-            return
-        self._heard_at = mono
-        kind = message.get("type")
-        if any(not isinstance(message.get(key), types) for key, types in _REQUIRED.get(str(kind), {}).items()):
-            return
-        if isinstance(message.get("now"), int):
-            self.clock.sample(message["now"], mono)
-        if kind == "board":
-            self._on_board(message, mono)
-        elif kind == "same":
-            self._on_same(message, mono)
-        elif kind == "welcome":
-            self.welcome = message
-            self._hb_at = mono + message["hb"]
-            self._subscribe(have=True)
-        elif kind == "subscribed":
-            self.refused = dict(message["err"])
-        elif kind == "bye":
-            self.bye = message
-
-    def _on_board(self, board: dict[str, Any], mono: float) -> None:
-        stop = board["stop"]
-        if stop not in self.stops:
-            return
-        held = self.boards.get(stop)
-        if held is not None and board["epoch"] == held.revision[0] and board["rev"] <= held.revision[1]:
-            if board["rev"] == held.revision[1]:
-                held.extend(board)
-            return
-        self.boards[stop] = HeldBoard(board)
-        self._rendered(stop, mono)
-
-    def _on_same(self, same: dict[str, Any], mono: float) -> None:
-        held = self.boards.get(same["stop"])
-        if held is not None and held.revision == (same["epoch"], same["rev"]):
-            held.extend(same)
-        elif same["stop"] in self.stops and mono >= self._resub_at:
-            self._resub_at = mono + RESUB_S
-            self._subscribe(have=True, without=same["stop"])
-
-    def _rendered(self, stop: str, mono: float) -> None:
-        """Tell the server what is on the glass, at most every ``ack`` seconds."""
-        if self.welcome is None or mono - self._acked_at.get(stop, -1e9) < self.welcome["ack"]:
-            return
-        self._acked_at[stop] = mono
-        epoch, rev = self.boards[stop].revision
-        self._say(type="ack", stop=stop, epoch=epoch, rev=rev, shown_at=int((self.clock.now(mono) or 0.0) * 1000))
-
-    def _subscribe(self, have: bool, without: str | None = None) -> None:
-        self._sub_id += 1
-        known = {
-            stop: {"epoch": held.revision[0], "rev": held.revision[1]}
-            for stop, held in self.boards.items()
-            if have and stop in self.stops and stop != without
-        }
-        self._say(type="sub", id=self._sub_id, stops=self.stops, have=known, max_deps=self.max_deps)
-
-    def _say(self, **message: Any) -> None:
-        self._out.append(orjson.dumps(message))
-
-    # ---- time --------------------------------------------------------------------------------------------------------
-
-    def tick(self, mono: float) -> bool:
-        """The render loop went round. False: the server is gone, drop the connection."""
-        if self.welcome is None:
-            return mono - self._heard_at < 15.0
-        if mono >= self._hb_at:
-            self._seq += 1
-            self._hb_at = mono + self.welcome["hb"]
-            self._say(type="hb", seq=self._seq, mono=int(mono * 1000))
-        return bool(mono - self._heard_at < 2 * self.welcome["hb"] + self.welcome["grace"])
-
-    def shown(self, stop: str, mono: float) -> dict[str, Any] | None:
-        """What the glass may show (§7): the board; without realtime once its ttl is over; None when nothing is known."""
-        held, now = self.boards.get(stop), self.clock.now(mono)
-        if held is None or now is None:
-            return None
-        if now <= held.valid_until:
-            return held.board
-        return as_timetable(held.board)
-
-    def retry_after(self, code: int | None, failures: int, random01: float) -> float:
-        """Seconds to wait before the next connection; ``random01`` in 0..1 is drawn by the caller."""
-        bye = self.bye
-        if bye is not None and bye.get("retry") is not None:
-            return float(bye["retry"]) + random01 * float(bye.get("jitter") or 0)
-        if code == CloseCode.REPLACED:
-            return MAX_BACKOFF_S * (1 + random01)
-        if code is not None and 4400 <= code <= 4999:
-            return RECONFIGURED_S * (1 + random01)
-        return random01 * min(MAX_BACKOFF_S, 2.0 ** min(failures, 16))
+    async def _fetch_packs(self) -> None:
+        begin = self.clock.monotonic() + self.dice() * PACK_SPREAD_S
+        while True:
+            mono = self.clock.monotonic()
+            hurry = self.sign.zone is None  # the other doors do not say it: the pack does
+            for stop, pack_id, url in self.sign.wanted_packs(mono) if hurry or mono >= begin else ():
+                data = await get_pack(self.base_url, url, self.sign, self.clock)
+                good = self.sign.pack_received(stop, pack_id, data, self.clock.monotonic())
+                log.debug("pack", stop=stop, good=good, bytes=len(data or b""))
+                if good and data is not None and self.store is not None:
+                    self.store.keep_pack(stop, pack_id, data)
+            if self.store is not None:
+                self.store.save(self.sign)
+            await asyncio.sleep(PACK_LOOK_S)
 
 
-def as_timetable(board: dict[str, Any]) -> dict[str, Any]:
-    """The board without anything that only a live server can know; marked ``schedule``."""
-    deps = [
-        {k: v for k, v in dep.items() if k in ("key", "line", "head", "sched", "first", "last", "wc")}
-        | {"pred": None, "src": "schedule", "st": dep["st"] if dep.get("st") in ("cancelled", "skipped") else "ok"}
-        for dep in board["deps"]
-        if dep.get("sched") is not None
-    ]
-    deps.sort(key=lambda dep: dep["sched"])
-    lines = [{k: v for k, v in line.items() if k not in ("passed", "headway")} for line in board["lines"]]
-    return board | {"state": "schedule", "deps": deps, "lines": lines}
+def _name(code: int) -> str:
+    """What a close code of the protocol says, for people."""
+    try:
+        return " " + CloseCode(code).name.lower().replace("_", " ")
+    except ValueError:
+        return ""
 
 
-async def run_sign(
-    url: str, sign: ReferenceSign, clock: Clock, render: Callable[[ReferenceSign], None], tick_s: float = 0.25
-) -> None:
-    """Keep ``sign`` connected to ``url`` (``ws://host:port`` + path) and call ``render`` on every turn until cancelled."""
-    url = url if url.endswith(PATH) else url.rstrip("/") + PATH
-    failures = 0
-    while True:
-        code: int | None = None
-        sign.bye = None
-        try:
-            async with connect(
-                url, subprotocols=[Subprotocol(SUBPROTOCOL)], compression=None, max_size=1 << 17, ping_interval=None
-            ) as socket:
-                sign.connected(clock.monotonic())
-                alive = True
-                while alive:
-                    for message in sign.messages_to_send():
-                        await socket.send(message, text=True)
-                    with contextlib.suppress(TimeoutError):
-                        sign.receive(await asyncio.wait_for(socket.recv(decode=False), tick_s), clock.monotonic())
-                        failures = 0
-                    alive = sign.tick(clock.monotonic())
-                    render(sign)
-        except ConnectionClosed as error:
-            code = error.rcvd.code if error.rcvd is not None else None
-        except (OSError, InvalidHandshake, TimeoutError):
-            pass
-        render(sign)
-        await asyncio.sleep(sign.retry_after(code, failures, random.random()))
-        failures += 1
+async def run_sign(url: str, sign: ReferenceSign, clock: Clock, render: Render, tick_s: float = 0.25) -> None:
+    """Keep ``sign`` connected to ``url`` (``ws://host:port``) and its glass drawn, until cancelled."""
+    await SignRim(url, sign, clock, render, tick_s=tick_s).run()

@@ -6,6 +6,7 @@ is a box on a pole that nobody will update today. Unknown fields and types are i
 
 from __future__ import annotations
 
+import json
 import re
 from enum import IntEnum
 from typing import Annotated, Any
@@ -76,6 +77,9 @@ class Hello(msgspec.Struct):
     lang: Any = None
     fw: Any = None
     hw: Any = None
+    rows: Any = None
+    cols: Any = None
+    caps: Any = None
 
 
 class Sub(msgspec.Struct):
@@ -103,6 +107,12 @@ class Tele(msgspec.Struct):
     """Everything is optional; the last value is kept as it came."""
 
 
+class Done(msgspec.Struct):
+    id: str
+    ok: bool
+    info: Any = None
+
+
 _envelope = msgspec.json.Decoder(Envelope)
 _decoders: dict[str, msgspec.json.Decoder[Any]] = {
     "hello": msgspec.json.Decoder(Hello),
@@ -110,21 +120,32 @@ _decoders: dict[str, msgspec.json.Decoder[Any]] = {
     "ack": msgspec.json.Decoder(Ack),
     "hb": msgspec.json.Decoder(Heartbeat),
     "tele": msgspec.json.Decoder(Tele),
+    "done": msgspec.json.Decoder(Done),
 }
 
-ClientMessage = Hello | Sub | Ack | Heartbeat | Tele
+ClientMessage = Hello | Sub | Ack | Heartbeat | Tele | Done
 
 
-def decode(data: bytes) -> ClientMessage | None:
+def decode(text: str) -> ClientMessage | None:
     """A client message; None for an unknown type.
 
-    Raises msgspec.DecodeError or RecursionError for anything that section 1 wants answered with close 4400.
+    Raises ValueError (msgspec's errors are) or RecursionError for anything that section 1 wants answered with close 4400.
     """
-    decoder = _decoders.get(_envelope.decode(data).type)
+    decoder = _decoders.get(_envelope.decode(text).type)
+    _refuse_twins(text)
     if decoder is None:
         return None
-    message: ClientMessage = decoder.decode(data)
+    message: ClientMessage = decoder.decode(text)
     return message
+
+
+def _no_twins(pairs: list[tuple[str, Any]]) -> None:
+    if len({key for key, _ in pairs}) != len(pairs):
+        raise ValueError("the same key twice")
+
+
+_refuse_twins = json.JSONDecoder(object_pairs_hook=_no_twins).decode
+"""msgspec takes the last of two equal keys, another reader may take the first: nobody knows what such a message means."""
 
 
 # ---- optional values ---------------------------------------------------------------------------------------------------
@@ -156,6 +177,18 @@ def held_revision(have: Any, stop_id: str) -> tuple[str, int] | None:
     return (epoch, rev) if isinstance(epoch, str) and isinstance(rev, int) and not isinstance(rev, bool) else None
 
 
+def hello_facts(hello: Hello) -> dict[str, Any]:
+    """The optional fields of a hello that make sense, for whoever looks after the sign."""
+    words = {key: value[:64] for key in ("fw", "hw") if isinstance(value := getattr(hello, key), str)}
+    sizes = {key: int(number(value, 0, 0, 9999)) for key in ("rows", "cols") if (value := getattr(hello, key))}
+    lists = {
+        key: [item[:35] for item in value[:MAX_LANGS] if isinstance(item, str)]
+        for key in ("lang", "caps")
+        if isinstance(value := getattr(hello, key), list)
+    }
+    return {key: _CONTROL.sub("", value) for key, value in words.items()} | sizes | lists
+
+
 def is_name(text: str) -> bool:
     """True for a stop or sign id as section 2 allows them."""
     return 0 < len(text) <= 128 and not _CONTROL.search(text)
@@ -168,9 +201,17 @@ def message_frame(message: dict[str, Any]) -> bytes:
     return text_frame(orjson.dumps(message))
 
 
-def bye_frame(code: int, reason: str) -> bytes:
+def bye(code: int, reason: str) -> dict[str, Any]:
     retry, jitter = RETRY.get(code, (None, 0))
-    return message_frame({"type": "bye", "code": code, "retry": retry, "jitter": jitter, "reason": reason})
+    return {"type": "bye", "code": int(code), "retry": retry, "jitter": jitter, "reason": reason}
+
+
+def bye_frame(code: int, reason: str) -> bytes:
+    return message_frame(bye(code, reason))
+
+
+def cmd_frame(command_id: str, op: str, args: dict[str, Any]) -> bytes:
+    return message_frame({"type": "cmd", "id": command_id, "op": op, "args": args})
 
 
 def hb_frame(seq: int, now_ms: int) -> bytes:

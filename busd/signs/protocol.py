@@ -5,9 +5,7 @@ Boards are frames that were built once for everybody; a session only knows which
 
 from __future__ import annotations
 
-import msgspec
-
-from busd.metrics import SIGN_ACCEPTED, SIGN_ACKS, SIGN_GLASS_SECONDS
+from busd.metrics import SIGN_ACCEPTED
 from busd.signs.channel import Channel, Phase
 from busd.signs.hub import SignHub
 from busd.signs.messages import (
@@ -16,7 +14,6 @@ from busd.signs.messages import (
     MAX_STOPS,
     SERVER,
     VERSION,
-    Ack,
     CloseCode,
     Heartbeat,
     Hello,
@@ -24,20 +21,21 @@ from busd.signs.messages import (
     decode,
     hb_frame,
     held_revision,
+    hello_facts,
     is_name,
     message_frame,
     number,
     short,
     wanted_langs,
 )
-from busd.signs.render import Langs, to_ms
-from busd.signs.slot import Owed, Slot
+from busd.signs.modes import Mode
+from busd.signs.reports import take_report
+from busd.signs.slot import REFRESH_PER_TTL, Owed, Slot
+from busd.signs.worth import ECONOMY_S
 
 WRITE_CHUNK = 16 * 1024
 """Bytes of one write, rounded up to a whole message: a 2G link must get it away within the write deadline."""
-PING_S = 25.0
 RATE_PER_S = 10.0
-TELE_BYTES = 512
 
 
 class SignSession(Channel):
@@ -46,15 +44,16 @@ class SignSession(Channel):
     __slots__ = (
         "_hb_seq",
         "_heard_at",
+        "_used_modes",
         "_written_at",
-        "langs",
-        "max_deps",
         "min_interval",
         "more",
         "owed",
         "sign",
         "slots",
-        "tele",
+        "takes_commands",
+        "tele_at",
+        "variant",
     )
 
     def __init__(self, hub: SignHub) -> None:
@@ -63,11 +62,13 @@ class SignSession(Channel):
         self.slots: dict[str, Slot] = {}
         self.owed: dict[Slot, None] = {}
         """slots with something to send, oldest first"""
-        self.langs: Langs = ()
-        self.max_deps = DEFAULT_DEPS
+        self.variant = hub.frames.variant((), DEFAULT_DEPS)
+        """how this sign wants its boards"""
         self.min_interval = hub.config.min_interval
-        self.tele: bytes | None = None
-        """the last telemetry, as it came"""
+        self.takes_commands = False
+        self.tele_at: float | None = None
+        """when the last telemetry was kept"""
+        self._used_modes: set[str] | None = None
         self.more = False
         """`next_write` has more, beyond its chunk"""
         self._hb_seq: int | None = None
@@ -81,18 +82,20 @@ class SignSession(Channel):
 
     def on_text(self, data: bytes) -> None:
         try:
-            str(data, "utf-8")
+            text = str(data, "utf-8")
         except UnicodeDecodeError:
             return self.close(CloseCode.NOT_UTF8, "not UTF-8")
         try:
-            message = decode(data)
-        except (msgspec.DecodeError, RecursionError) as error:
+            message = decode(text)
+        except (ValueError, RecursionError) as error:
             return self.close(CloseCode.BAD_MESSAGE, str(error)[:80])
         self._heard_at = self.hub.clock.monotonic()
         if self.phase is Phase.HELLO:
             if isinstance(message, Hello):
                 return self._on_hello(message)
             return self.close(CloseCode.BAD_MESSAGE, "the first message must be hello")
+        assert self.sign is not None  # since its hello
+        self.hub.sink.heard(self.sign, self.hub.clock.now())
         match message:
             case Hello():
                 self.close(CloseCode.BAD_MESSAGE, "second hello")
@@ -100,13 +103,10 @@ class SignSession(Channel):
                 self._on_sub(message)
             case Heartbeat():
                 self._hb_seq = message.seq
-            case Ack():
-                self._on_ack(message)
             case None:
                 pass
             case _:
-                if len(data) <= TELE_BYTES:
-                    self.tele = data
+                take_report(self, message, data)
         return None
 
     def _on_hello(self, hello: Hello) -> None:
@@ -117,8 +117,11 @@ class SignSession(Channel):
             return self.close(CloseCode.BAD_MESSAGE, "bad sign id")
         token = hello.token if isinstance(hello.token, str) else self._bearer
         self._bearer = None
+        http, self._host = hub.http_base(self._host), ""
         if not hub.authenticate(hello.sign, token or ""):
             return self.close(CloseCode.AUTHENTICATION, "not authenticated")
+        if not hub.may_connect(hello.sign):
+            return self.close(CloseCode.FORBIDDEN, "this sign may not connect")
         old = hub.signs.get(hello.sign)
         if old is None and len(hub.signs) >= config.max_connections:
             return self.close(CloseCode.OVERLOAD, "full")
@@ -128,7 +131,10 @@ class SignSession(Channel):
             old.close(CloseCode.REPLACED, "a newer session of this sign")
         SIGN_ACCEPTED.inc()
         self.phase = Phase.READY
-        self.langs = wanted_langs(hello.lang, hub.lang)
+        self.variant = hub.frames.variant(wanted_langs(hello.lang, hub.lang), DEFAULT_DEPS, hub.modes.of(hello.sign))
+        facts = hello_facts(hello)
+        self.takes_commands = "cmd" in facts.get("caps", ())
+        hub.sink.opened(hello.sign, hub.clock.now(), facts)
         self._send_message(
             {
                 "type": "welcome",
@@ -140,27 +146,35 @@ class SignSession(Channel):
                 "grace": config.grace,
                 "ack": config.ack,
                 "offline": config.offline,
-                **({"http": config.http} if config.http else {}),
+                **({"http": http} if http else {}),
+                "tz": hub.bus.network.timezone,
                 "server": SERVER,
             }
         )
+        hub.commands.sign_is_here(hello.sign)
         hub.wheel.schedule(self, self.next_deadline())
         return None
 
     def _on_sub(self, sub: Sub) -> None:
         hub, config = self.hub, self.hub.config
-        self.min_interval = number(sub.min_interval, config.min_interval, config.min_interval, 600.0)
-        self.max_deps = int(number(sub.max_deps, DEFAULT_DEPS, 1, MAX_DEPS))
+        assert self.sign is not None  # since its hello
+        # A longer pace than this and a new board could not come before the old one expires [27].
+        slowest = max(config.min_interval, config.ttl / REFRESH_PER_TTL)
+        self.min_interval = number(sub.min_interval, config.min_interval, config.min_interval, slowest)
+        max_deps = int(number(sub.max_deps, DEFAULT_DEPS, 1, MAX_DEPS))
+        self.variant = hub.frames.variant(self.variant.langs, max_deps, self.variant.mode)
         mono = hub.clock.monotonic()
         ok: list[str] = []
         err: dict[str, str] = {}
         for place, stop_id in enumerate(dict.fromkeys(sub.stops)):
             if place >= MAX_STOPS:
                 err[stop_id] = "too_many"
-            elif is_name(stop_id) and hub.bus.knows(stop_id):
-                ok.append(stop_id)
-            else:
+            elif not (is_name(stop_id) and hub.bus.knows(stop_id)):
                 err[stop_id] = "unknown_stop"
+            elif not hub.may_watch(self.sign, stop_id):
+                err[stop_id] = "forbidden"
+            else:
+                ok.append(stop_id)
         for stop_id in [stop_id for stop_id in self.slots if stop_id not in ok]:
             self._drop(stop_id)
         self._send_message(
@@ -171,27 +185,55 @@ class SignSession(Channel):
                 "err": err,
                 "min_interval": short(self.min_interval),
                 "hysteresis": short(config.hysteresis),
-                "max_deps": self.max_deps,
+                "max_deps": max_deps,
             }
         )
+        hub.sink.subscribed(self.sign, ok)
         for stop_id in ok:
             slot = self.slots.get(stop_id)
             if slot is None:
-                slot = self.slots[stop_id] = Slot(self, stop_id)
-                hub.bus.watch(stop_id, slot)
+                slot = self.slots[stop_id] = Slot(self, hub.audience(stop_id))
             slot.answer(held_revision(sub.have, stop_id), mono)
+        self._settle_slots()
 
-    def _on_ack(self, ack: Ack) -> None:
-        slot = self.slots.get(ack.stop)
-        board = slot.sent if slot is not None else None
-        if board is None or (board.epoch, board.rev) != (ack.epoch, ack.rev):
-            SIGN_ACKS.labels("unknown").inc()
-        elif ack.err is not None:
-            SIGN_ACKS.labels("error").inc()
-        else:
-            SIGN_ACKS.labels("shown").inc()
-            if isinstance(ack.shown_at, int) and 0 <= (delay_ms := ack.shown_at - to_ms(board.at)) < 3_600_000:
-                SIGN_GLASS_SECONDS.observe(delay_ms / 1000)
+    def set_mode(self, mode: Mode) -> None:
+        """Show the boards in another mode from now on, under an epoch that this connection has not seen [12]."""
+        used = self._used_modes = self._used_modes or set()
+        if self.variant.mode is not None:
+            used.add(self.variant.mode.key)
+        if mode.key in used:
+            mode = Mode(mode.mode, mode.text, f"{mode.key}.{len(used)}")
+        if mode == self.variant.mode:
+            return
+        self.variant = self.hub.frames.variant(self.variant.langs, self.variant.max_deps, mode)
+        self._settle_slots()
+        for slot in self.slots.values():
+            slot.forget()
+        self.hub.dirty[self] = None
+
+    def _settle_slots(self) -> None:
+        """Tell the slots how things are. The short way is for a sign with one stop, whose boards go uncompressed
+        and unweighed (worth.py)."""
+        is_plain = self.window is None and self.min_interval < ECONOMY_S
+        is_open = len(self.slots) == 1 and is_plain and not self.blocked
+        for slot in self.slots.values():
+            slot.variant = self.variant
+            slot.min_interval = self.min_interval
+            slot.write_now = self.write_now if is_open else None
+
+    def write_blocked(self) -> None:
+        super().write_blocked()
+        self._settle_slots()
+
+    def write_resumed(self) -> None:
+        super().write_resumed()
+        self._settle_slots()
+
+    def send_command(self, frame: bytes) -> None:
+        """Queue a ``cmd``."""
+        self.hub.answers_sent["cmd"] += 1
+        self._send(frame)
+        self.hub.dirty[self] = None
 
     # ---- bytes out ---------------------------------------------------------------------------------------------------
 
@@ -228,6 +270,7 @@ class SignSession(Channel):
         self._written_at = mono
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         self.hub.bytes_sent += len(data)
+        self.bytes_out += len(data)
         return data
 
     def _next_board(self, mono: float, now_ms: int) -> bytes:
@@ -237,6 +280,7 @@ class SignSession(Channel):
             if data is not None:
                 self._written_at = mono
                 self.hub.bytes_sent += len(data)
+                self.bytes_out += len(data)
                 return data
             if self.owed:
                 self.hub.wheel.schedule(self, self.next_deadline())
@@ -252,13 +296,26 @@ class SignSession(Channel):
         self._hb_seq = None
         for stop_id in list(self.slots):
             self._drop(stop_id)
-        if self.sign is not None and self.hub.signs.get(self.sign) is self:
-            del self.hub.signs[self.sign]
+        sign, hub = self.sign, self.hub
+        if sign is not None:
+            self._tell_bytes(sign)
+            if hub.signs.get(sign) is self:
+                del hub.signs[sign]
+                hub.sink.closed(sign, hub.clock.now(), self.close_code)
+
+    def _tell_bytes(self, sign: str) -> None:
+        for slot in self.slots.values():
+            self.bytes_out += slot.bytes_out
+            slot.bytes_out = 0
+        if self.bytes_out or self.bytes_in:
+            self.hub.sink.sent(sign, self.bytes_out, self.bytes_in)
+            self.bytes_out = self.bytes_in = 0
 
     def _drop(self, stop_id: str) -> None:
         slot = self.slots.pop(stop_id)
+        self.bytes_out += slot.bytes_out
         self.owed.pop(slot, None)
-        self.hub.bus.unwatch(stop_id, slot)
+        self.hub.part(slot)
 
     # ---- time --------------------------------------------------------------------------------------------------------
 
@@ -269,8 +326,14 @@ class SignSession(Channel):
         if self._blocked_at is not None:
             return min(at, self._blocked_at + config.write_deadline_s)
         if self.phase is Phase.READY:
-            at = min(at, self._written_at + PING_S, *(slot.next_deadline() for slot in self.slots.values()))
+            at = min(at, self._ping_at, *(slot.next_deadline() for slot in self.slots.values()))
         return at
+
+    @property
+    def _ping_at(self) -> float:
+        """Without other traffic, that is."""
+        boards = (slot.free_at - slot.min_interval for slot in self.slots.values())
+        return max(self._written_at, *boards, 0.0) + self.hub.config.ping
 
     def on_time(self, mono: float) -> None:
         """Do what is due: time-outs, refreshers, pings."""
@@ -287,10 +350,19 @@ class SignSession(Channel):
         elif mono >= self._heard_at + config.hb + config.grace:
             self.close(CloseCode.NO_HEARTBEAT, "no heartbeat")
         else:
-            for slot in self.slots.values():
-                if slot.owed is Owed.NOTHING and mono >= slot.refresh_at:
-                    slot.owe(Owed.SAME)
-            if self._blocked_at is None and mono >= self._written_at + PING_S:
+            self._refresh(mono)
+            if self.sign is not None:
+                self._tell_bytes(self.sign)
+            if self.phase is Phase.READY and self._blocked_at is None and mono >= self._ping_at:
                 assert self._proto is not None
                 self._proto.send_ping(b"")
                 self._pump()
+
+    def _refresh(self, mono: float) -> None:
+        for slot in self.slots.values():
+            if slot.owed is Owed.NOTHING and mono >= slot.refresh_at:
+                if not self.hub.bus.knows(slot.stop_id):
+                    # Nothing true can be said of this stop any more: the sign asks anew and hears so.
+                    return self.close(CloseCode.RESTART, "the timetable has changed")
+                slot.owe(Owed.SAME)
+        return None

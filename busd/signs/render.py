@@ -13,13 +13,12 @@ from typing import Any
 
 import orjson
 
+from busd.signs.plain import MAX_TEXT, plain
 from busd.types import Basis, Board, Departure, LineAtStop, StopStatus
 from gtfs.network import Network
 
 MAX_BYTES = 65536
 """Largest server message [3]."""
-MAX_TEXT = 200
-"""Characters of a name that a sign could ever show; longer ones are cut."""
 MAX_MESSAGE_TEXT = 1000
 GONE_S = 60
 """A departure this long before the board's ``at`` is no longer listed [25]."""
@@ -33,7 +32,6 @@ _ST = {
     StopStatus.SKIPPED: "skipped",
 }
 _OCC = ("empty", "many_seats", "few_seats", "standing", "crushed", "full", "not_boarding")
-_CONTROL = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)))
 
 Langs = tuple[str, ...]
 """BCP 47 tags a client wants; empty = every language there is."""
@@ -45,8 +43,8 @@ def to_ms(at: float) -> int:
 
 
 def clean(text: str, limit: int = MAX_TEXT) -> str:
-    """Without control characters, which some LED controllers obey, and at most ``limit`` characters."""
-    return text.translate(_CONTROL)[:limit]
+    """Without control, ANSI and bidi characters (plain.py), and at most ``limit`` characters."""
+    return plain(text, limit)
 
 
 def choose_langs(text: Mapping[str, str], langs: Langs, fallback: str, limit: int = MAX_TEXT) -> dict[str, str]:
@@ -241,7 +239,7 @@ def board_object(board: Board, network: Network, langs: Langs, max_deps: int) ->
         "deps": deps,
         "msgs": [
             {
-                "id": message.message_id,
+                "id": clean(message.message_id),
                 "prio": message.priority,
                 "text": choose_langs(message.text, langs, "", MAX_MESSAGE_TEXT),
                 **({} if message.until_at is None else {"until": math.floor(message.until_at)}),

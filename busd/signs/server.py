@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import secrets
 import socket
 from typing import cast
@@ -22,12 +23,15 @@ from busd.metrics import (
     SIGN_PENDING,
 )
 from busd.signs.channel import Channel
+from busd.signs.fanout import fan_out
 from busd.signs.frames import FrameCache
 from busd.signs.hub import Authenticate, SignHub
 from busd.signs.messages import CloseCode
+from busd.signs.modes import SignModes
 from busd.signs.protocol import SignSession
+from busd.signs.sink import SignSink
 
-SEND_BUFFER = 32 * 1024
+SEND_BUFFER = 16 * 1024
 """SO_SNDBUF; Linux doubles it. Boards queued in the kernel are boards that no newer one can replace."""
 READ_BUFFER = 64 * 1024
 STOP_S = 4.0
@@ -52,6 +56,7 @@ class _Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's transports are no subclass of asyncio's
         if not self._server.admit():
+            SIGN_CLOSED.labels("refused").inc()
             self._transport.abort()
             return
         sock = transport.get_extra_info("socket")
@@ -60,6 +65,7 @@ class _Connection(asyncio.BufferedProtocol):
         # Anything the kernel does not take at once blocks the session: its slots conflate instead of a buffer growing.
         self._transport.set_write_buffer_limits(high=0)
         self.session = SignSession(self._server.hub)
+        self.session.write_now = self._transport.write
         self._server.connections[self.session] = self
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -116,6 +122,11 @@ class _Connection(asyncio.BufferedProtocol):
     def fileno(self) -> int:
         return int(self._transport.get_extra_info("socket").fileno()) if self._transport is not None else -1
 
+    @property
+    def held_bytes(self) -> int:
+        """Of the last write, what the kernel has not taken yet."""
+        return int(self._transport.get_write_buffer_size()) if self._transport is not None else 0
+
     def abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()
@@ -125,7 +136,8 @@ class SignServer:
     """The sign door of one process: ``await start()``, ``await stop()``. It flushes whenever the bus does.
 
     ``authenticate(sign_id, token)`` decides who may connect, see `busd.signs.hub.token_authenticator`. ``frames`` is
-    shared with the HTTP doors; a cache of its own is made if none is given.
+    shared with the HTTP doors; a cache of its own is made if none is given. ``sink`` hears of every sign, ``modes`` are
+    asked what it should show; commands to signs go by ``hub.commands``.
     """
 
     def __init__(
@@ -135,8 +147,12 @@ class SignServer:
         clock: Clock,
         authenticate: Authenticate,
         frames: FrameCache | None = None,
+        sink: SignSink | None = None,
+        modes: SignModes | None = None,
     ) -> None:
-        self.hub = SignHub(config, bus, frames or FrameCache(bus), clock, authenticate, lambda: secrets.token_hex(6))
+        self.hub = SignHub(
+            config, bus, frames or FrameCache(bus), clock, authenticate, lambda: secrets.token_hex(6), sink, modes
+        )
         self.connections: dict[Channel, _Connection] = {}
         self.read_buffer = memoryview(bytearray(READ_BUFFER))
         self._listener: asyncio.Server | None = None
@@ -164,6 +180,7 @@ class SignServer:
     async def start(self) -> None:
         """Listen. OSError if the port is taken."""
         config = self.hub.config
+        _allow_files()
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(
             lambda: _Connection(self), config.host, config.port, backlog=4096, reuse_address=True
@@ -210,14 +227,17 @@ class SignServer:
             return  # a write may call back (pause_writing, connection_lost); the loop below sees what it adds
         self._flushing = True
         try:
-            while hub.dirty:
-                dirty, hub.dirty = hub.dirty, {}
+            while hub.dirty or hub.changed:
                 mono, now_ms = hub.clock.monotonic(), hub.now_ms()
+                dirty, hub.dirty = hub.dirty, {}
                 connections = self.connections
                 for session in dirty:
                     connection = connections.get(session)
                     if connection is not None:
                         connection.write(mono, now_ms)
+                changed, hub.changed = hub.changed, {}
+                for audience in changed:
+                    fan_out(audience, hub, mono, now_ms)
         finally:
             self._flushing = False
         self._count()
@@ -227,6 +247,7 @@ class SignServer:
         """Let every deadline that has come do its work; called by the one timer."""
         hub = self.hub
         mono = hub.clock.monotonic()
+        hub.commands.on_time(mono)
         due = hub.wheel.due(mono)
         for session in due:
             session.on_time(mono)
@@ -237,7 +258,8 @@ class SignServer:
         self._arm()
 
     def _arm(self) -> None:
-        at = self.hub.wheel.next_at
+        wheels = (self.hub.wheel.next_at, self.hub.commands.wheel.next_at)
+        at = min((at for at in wheels if at is not None), default=None)
         if self._listener is None or at is None or (self._timer is not None and self._timer_at <= at):
             return
         if self._timer is not None:
@@ -267,3 +289,11 @@ class SignServer:
         signs = len(self.hub.signs)
         SIGN_CONNECTIONS.set(signs)
         SIGN_PENDING.set(max(0, len(self.connections) - signs))
+
+
+def _allow_files() -> None:
+    """As many sockets as the machine gives us without asking root: the usual default of 1,024 is a tenth of a city."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

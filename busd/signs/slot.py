@@ -6,12 +6,15 @@ connection can write. A newer board replaces an unsent one by doing nothing, and
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from busd.signs.worth import ECONOMY_S
 from busd.types import Board
 
 if TYPE_CHECKING:
+    from busd.signs.audience import Audience
     from busd.signs.protocol import SignSession
 
 REFRESH_PER_TTL = 3
@@ -30,20 +33,40 @@ class Owed(IntEnum):
 
 
 class Slot:
-    """A watcher of one stop for one session."""
+    """One stop for one session."""
 
-    __slots__ = ("owed", "refresh_at", "sent", "sent_at", "session", "stop_id")
+    __slots__ = (
+        "audience",
+        "bytes_out",
+        "free_at",
+        "min_interval",
+        "owed",
+        "refresh_at",
+        "sent",
+        "session",
+        "variant",
+        "write_now",
+    )
 
-    def __init__(self, session: SignSession, stop_id: str) -> None:
+    def __init__(self, session: SignSession, audience: Audience) -> None:
         self.session = session
-        self.stop_id = stop_id
+        self.audience = audience
+        audience.slots[self] = None
+        self.variant = session.variant
+        """how this sign wants its boards; like the two below a copy of the session's, for a look that costs nothing"""
+        self.min_interval = session.min_interval
+        self.write_now: Callable[[bytes], object] | None = None
+        """the way to the socket, while nothing stands in it; see fanout.py"""
         self.owed = Owed.NOTHING
         self.sent: Board | None = None
         """the board this sign has: sent on this connection, or named in its ``have``"""
-        self.sent_at = float("-inf")
+        self.free_at = float("-inf")
+        """not before this instant may another board go [30]"""
         self.refresh_at = 0.0
+        self.bytes_out = 0
+        """since the session has asked, without what it wrote itself"""
 
-    def board_changed(self, board: Board) -> None:
+    def board_changed(self) -> None:
         session = self.session
         if self.owed >= Owed.BOARD:
             session.hub.conflated += 1
@@ -58,26 +81,34 @@ class Slot:
 
     def answer(self, have: tuple[str, int] | None, mono: float) -> None:
         """Owe the one ``same`` or ``board`` that follows a ``sub`` [8] [9]."""
-        board = self.session.hub.bus.latest(self.stop_id)
+        board = self.audience.board
         self.refresh_at = mono + RETRY_S
-        if board is not None and have == (board.epoch, board.rev):
+        if board is not None and have == (self.variant.epoch(board), board.rev):
             self.sent = board
             self.owed = Owed.NOTHING
             self.owe(Owed.SAME)
         else:
             self.owe(Owed.ANSWER)
 
+    def forget(self) -> None:
+        """What the sign shows is no longer what this connection would send it."""
+        self.sent = None
+        if self.owed is not Owed.ANSWER:
+            self.owed = Owed.NOTHING
+            self.owe(Owed.BOARD)
+
     def next_deadline(self) -> float:
         """When this slot wants to be looked at again, as long as the connection can write."""
-        return self.sent_at + self.session.min_interval if self.owed is Owed.BOARD else self.refresh_at
+        return self.free_at if self.owed is Owed.BOARD else self.refresh_at
 
     def take(self, mono: float, now_ms: int) -> bytes | None:
         """The frame that is due now, or None; afterwards it counts as sent."""
         session = self.session
         hub = session.hub
-        board = hub.bus.latest(self.stop_id)
+        audience = self.audience
+        board = audience.board
         if board is None:
-            # Before the first board: an answer stays owed. A stop that left the timetable: silence, the sign falls back.
+            # Before the first board an answer stays owed.
             self.refresh_at = mono + RETRY_S
             if self.owed is not Owed.ANSWER:
                 self._done()
@@ -88,18 +119,34 @@ class Slot:
                 self._done()
                 if owed is not Owed.SAME:
                     return None
-                self.refresh_at = mono + board.ttl_s / REFRESH_PER_TTL
+                self.refresh_at = mono + board.ttl_s / REFRESH_PER_TTL / hub.speed
                 hub.sames_sent += 1
-                return hub.frames.same_frame(self.stop_id, now_ms)
-            if mono < self.sent_at + session.min_interval:
+                return hub.frames.same_frame(audience.stop_id, now_ms, self.variant.mode)
+            if mono < self.free_at:
                 self.owed = Owed.BOARD
                 return None
-        self.sent = board
-        self.sent_at = mono
-        self.refresh_at = mono + board.ttl_s / REFRESH_PER_TTL
+            waits = session.min_interval >= ECONOMY_S and mono < self.refresh_at
+            if waits and sent is not None and not hub.is_urgent(sent, board):
+                self._done()  # goes out at `refresh_at`, in the place of the ``same``
+                return None
+        encoded = audience.encoded(self.variant, now_ms)
         self._done()
+        if encoded is None:  # the stop has left the timetable since
+            return None
+        self.sent = board
+        self.free_at = mono + self.min_interval
+        self.refresh_at = mono + board.ttl_s / REFRESH_PER_TTL / hub.speed
         hub.boards_sent += 1
-        return hub.frames.board_frame(self.stop_id, session.langs, session.max_deps, now_ms)
+        window = session.window
+        if window is None:
+            return encoded.frame
+        frame = encoded.deflated(window.bits, window.before)
+        window.sent(encoded.payload)
+        return frame
+
+    @property
+    def stop_id(self) -> str:
+        return self.audience.stop_id
 
     def _done(self) -> None:
         self.owed = Owed.NOTHING

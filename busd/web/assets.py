@@ -42,7 +42,7 @@ def load_assets() -> dict[str, Body]:
 
 
 class Assets:
-    """``/`` and ``/static/{path}``. Own files are revalidated at every load (the tag makes that cheap), so an update of
+    """``/``, ``/signs`` and ``/static/{path}``. Own files are revalidated at every load (the tag makes that cheap), so an update of
     the server can never mix old and new modules; vendored ones change only with their version."""
 
     def __init__(self) -> None:
@@ -50,6 +50,9 @@ class Assets:
 
     async def page(self, request: web.Request) -> web.Response:
         return send(request, self._table["index.html"], "no-cache")
+
+    async def signs(self, request: web.Request) -> web.Response:
+        return send(request, self._table["signs.html"], "no-cache")
 
     async def favicon(self, request: web.Request) -> web.Response:
         return send(request, self._table["icon.svg"], "max-age=86400")

@@ -5,12 +5,18 @@ Nothing is rendered here: the frames come from the cache that the signs use too 
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from urllib.parse import unquote
+
 from aiohttp import hdrs, web
 
 from busd.signs.render import same_json
 from busd.web.http import JSON, accepts_gzip, error, matches, query_int, query_langs
 from busd.web.services import WebServices
 
+PICTURE = ".png"
+PictureDoor = Callable[[web.Request, str], Awaitable[web.StreamResponse]]
+"""(request, stop id) -> the stop's board as a picture (8.3)"""
 MAX_DEPS = 10
 """sign-protocol 3: the default, so that riders, polling programs and most signs share one encoding"""
 
@@ -44,14 +50,17 @@ class BoardFrames:
 class BoardDoor:
     """``GET /v1/boards/{stop}``."""
 
-    def __init__(self, services: WebServices) -> None:
+    def __init__(self, services: WebServices, picture: PictureDoor | None = None) -> None:
         self._services = services
+        self._picture = picture
 
-    async def handle(self, request: web.Request) -> web.Response:
+    async def handle(self, request: web.Request) -> web.StreamResponse:
         """The board with a weak tag of its revision: two renderings of one revision differ in ``now`` only."""
+        if self._picture is not None and raw_stop(request).endswith(PICTURE):
+            return await self._picture(request, stop_of(request).removesuffix(PICTURE))
         langs = query_langs(request)
         max_deps = query_int(request, "max_deps", MAX_DEPS, 1, 30)
-        stop_id = request.match_info["stop"]
+        stop_id = stop_of(request)
         bus = self._services.bus
         board = bus.latest(stop_id)
         if board is None:
@@ -71,9 +80,23 @@ class BoardDoor:
         }
         if matches(request, tag):
             return web.Response(status=304, headers=headers)
-        body = self._services.frames.board_json(stop_id, langs, max_deps, now_ms)
-        assert body is not None  # the bus has just shown its board
-        response = web.Response(body=body, headers={**headers, hdrs.CONTENT_TYPE: JSON})
+        frames = self._services.frames
+        encoded = frames.encoded(stop_id, frames.variant(langs, max_deps), now_ms)
+        assert encoded is not None  # the bus has just shown its board
+        headers[hdrs.CONTENT_TYPE] = JSON
+        body = encoded.payload
         if accepts_gzip(request) and len(body) > 1024:
-            response.enable_compression(web.ContentCoding.gzip)
-        return response
+            headers[hdrs.CONTENT_ENCODING] = "gzip"
+            body = encoded.zipped
+        return web.Response(body=body, headers=headers)
+
+
+def raw_stop(request: web.Request) -> str:
+    """The stop's segment of the path as it was sent: only here is ``.png`` something else than ``%2Epng``."""
+    path = request.raw_path.partition("?")[0]
+    return path.split("/boards/", 1)[-1].split("/", 1)[0]
+
+
+def stop_of(request: web.Request) -> str:
+    """The stop id in the path."""
+    return unquote(raw_stop(request), errors="replace")

@@ -17,8 +17,11 @@ from busd.web.api import Api
 from busd.web.assets import Assets
 from busd.web.boards import BoardDoor, BoardFrames
 from busd.web.catalogue import CatalogueCache
+from busd.web.events import EventDoor
 from busd.web.http import BadQuery, error
 from busd.web.live import LiveHub
+from busd.web.packs import PackDoor
+from busd.web.pictures import Looks, PictureDoor, SpeechDoor
 from busd.web.rider import RiderDoor
 from busd.web.services import WebServices
 
@@ -50,7 +53,10 @@ def create_app(services: WebServices, public_url: str = "") -> web.Application:
     frames = BoardFrames(services)
     hub = LiveHub(services, catalogues, frames)
     assets = Assets()
-    boards = BoardDoor(services)
+    looks = Looks(services)
+    pictures = PictureDoor(services, looks, public_url)
+    boards = BoardDoor(services, pictures)
+    events = EventDoor(services)
     api = Api(services, catalogues, busd_version())
     riders = RiderDoor(services, hub, public_url)
 
@@ -66,14 +72,20 @@ def create_app(services: WebServices, public_url: str = "") -> web.Application:
     app.router.add_get("/v1/map", api.map)
     app.router.add_get("/v1/vehicles", api.vehicles)
     app.router.add_get("/v1/boards/{stop}", boards.handle)
+    app.router.add_get("/v1/boards/{stop}/events", events.handle)
+    app.router.add_get("/v1/boards/{stop}/speech", SpeechDoor(services, looks).handle)
     app.router.add_get("/v1/live", riders.handle, allow_head=False)
     app.router.add_get("/healthz", api.healthz)
     app.router.add_get("/metrics", api.metrics)
     if services.push is not None:
         app.router.add_post("/feeds/{name}", services.push.post)
         app.router.add_get("/feeds/{name}", services.push.get, allow_head=False)
+    if services.packs is not None:
+        app.router.add_get("/v1/packs/{id}", PackDoor(services.packs).handle)
     if services.devices is not None:
         services.devices.add_to(app)
+    if services.signs is not None:
+        services.signs.add_to(app, services, assets, public_url)
 
     async def rounds(_: web.Application) -> AsyncIterator[None]:
         services.bus.on_flush(hub.announce)
@@ -85,7 +97,7 @@ def create_app(services: WebServices, public_url: str = "") -> web.Application:
             await task
 
     async def goodbye(_: web.Application) -> None:
-        await riders.close()
+        await asyncio.gather(riders.close(), events.close(), pictures.close())
 
     app.cleanup_ctx.append(rounds)
     app.on_shutdown.append(goodbye)

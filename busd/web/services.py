@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from busd.bus import BoardBus
 from busd.clock import Clock
 from busd.signs.frames import FrameCache
+from busd.signs.packs import PackShelf
 from busd.types import Progress
 from busd.web.admin import DeviceDoor
 from busd.web.push import PushDoor
+
+if TYPE_CHECKING:  # the office needs these services
+    from busd.web.signs_office import SignOffice
 
 
 @dataclass(frozen=True)
@@ -39,5 +43,9 @@ class WebServices:
     """where sources post their reports"""
     devices: DeviceDoor | None = None
     """the operator's door to the device registry"""
+    packs: PackShelf | None = None
+    """offline packs of the stops that signs show"""
+    signs: SignOffice | None = None
+    """the operators' doors to the signs"""
     tick_s: float = 1.0
     """real seconds between two rounds of the rider websocket; a board or a bus is sent at most once a round"""

@@ -22,6 +22,7 @@ import structlog
 from busd.clock import Clock, ScaledClock, SystemClock
 from busd.config import Config, parse_config
 from busd.errors import BusdError, ConfigError
+from busd.signs.control import SignControl
 from replay.city.feed import choose_timezone, write_feed
 from replay.city.fleet import FleetOptions
 from replay.city.terminal import HINT_ITEMS
@@ -68,6 +69,8 @@ class RunningDaemon(Protocol):
     def signs(self) -> _Port: ...
     @property
     def jt808(self) -> _Port | None: ...
+    @property
+    def control(self) -> SignControl: ...
     def health(self) -> dict[str, Any]: ...
 
 
@@ -108,6 +111,7 @@ async def run_demo(options: DemoOptions, run_daemon: RunDaemon, say: Callable[[s
             async def beside(daemon: RunningDaemon, stop: asyncio.Event) -> None:
                 assert fleet.stdin is not None and daemon.jt808 is not None
                 fleet.stdin.write(b"%d\n" % daemon.jt808.port)
+                daemon.control.registry.add_operator("demo", "dispatcher", clock.now(), TOKEN)
                 await _boards_are_live(daemon, options.buses)
                 say(ready_line(config, daemon, timezone))
                 code = await fleet.wait()
@@ -158,6 +162,7 @@ def ready_line(config: Config, daemon: RunningDaemon, timezone: str) -> str:
     return (
         f"busd demo ready  rider http://{_shown(config.web.host)}:{daemon.web.port}/"
         f"  signs ws://{_shown(config.signs.host)}:{daemon.signs.port}/v1/sign (token {TOKEN})"
+        f"  operators http://{_shown(config.web.host)}:{daemon.web.port}/signs (token {TOKEN})"
         f"  jt808 tcp://{_shown(config.jt808.host)}:{jt808}"
         f"  city time {timezone}, speed {config.demo.speed:g}, simulated"
     )

@@ -83,7 +83,7 @@ def simulate(
     it is kept in memory (`record` writes whole days). ``interval_s`` None: every bus its own, 5 to 10 s."""
     reports: list[Report] = []
     passages: list[Passage] = []
-    for some, past in _stretches(plan, seed, start, end, interval_s, timezone, scenario):
+    for some, past in stretches(plan, seed, start, end, interval_s, timezone, scenario):
         reports += some
         passages += past
     reports.sort(key=lambda report: (report.measured_at, report.vehicle))
@@ -107,7 +107,7 @@ def record(
         positions, stops = csv.writer(out, lineterminator="\n"), csv.writer(truth, lineterminator="\n")
         positions.writerow(POSITION_COLUMNS)
         stops.writerow(PASSAGE_COLUMNS)
-        for some, passages in _stretches(plan, seed, start, end, interval_s, timezone, scenario):
+        for some, passages in stretches(plan, seed, start, end, interval_s, timezone, scenario):
             fixes = sorted((r for r in some if r.positioned), key=lambda r: (r.measured_at, r.vehicle))
             positions.writerows(_position_rows(fixes, ZoneInfo(timezone)))
             stops.writerows(_passage_row(passage) for passage in passages)
@@ -115,7 +115,7 @@ def record(
     return count
 
 
-def _stretches(
+def stretches(
     plan: Plan,
     seed: int,
     start: float,

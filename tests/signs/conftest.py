@@ -160,7 +160,9 @@ def config() -> SignsConfig:
 def hub(config: SignsConfig, bus: BoardBus, clock: ManualClock) -> SignHub:
     from busd.signs.hub import token_authenticator
 
-    return SignHub(config, bus, FrameCache(bus), clock, token_authenticator(config), lambda: "9f3a1c")
+    hub = SignHub(config, bus, FrameCache(bus), clock, token_authenticator(config), lambda: "9f3a1c")
+    bus.on_flush(hub.spread)  # as a rim would
+    return hub
 
 
 class Peer:

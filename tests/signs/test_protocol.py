@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import string
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,10 @@ def test_the_newest_session_of_a_sign_wins(hub: SignHub, peer: Connect) -> None:
         b'{"no":1}',
         b'{"type":"sub","id":1,"stops":[],"have":NaN}',
         b'{"type":"hb"}',
+        b'{"type":"hb","seq":1,"seq":2}',
+        b'{"type":"x","a":[{"b":1,"b":1}]}',
+        b'{"type":"done","id":"c1"}',
+        b'{"type":"ack","stop":"S1","epoch":"e"}',
         b'{"type":"hb","seq":1e400}',
         b'{"type":"hb","seq":99999999999999999999}',
         b'{"type":"x","a":' + b"[" * 8000 + b"]" * 8000 + b"}",
@@ -421,16 +426,22 @@ def test_refreshers_keep_the_board_valid(peer: Connect) -> None:
         assert all(m["now"] == sign.hub.now_ms() or sign.hub.now_ms() - m["now"] < 1000 for m in messages)
 
 
-def test_nothing_is_claimed_for_a_stop_that_left_the_timetable(peer: Connect, bus: BoardBus, network: Any) -> None:
+def test_a_stop_that_left_the_timetable_makes_the_sign_ask_anew(peer: Connect, bus: BoardBus, network: Any) -> None:
+    """Neither ``board`` nor ``same`` would be true for it, and one of them is due every ttl/3 [27]."""
     sign = peer()
     sign.sub("S1", "S2")
     sign.read()
-    other = type(network)(stops=2)
-    bus.rebind(other)
+    bus.rebind(type(network)(stops=2))
     sign.pass_time(25)
     sign.say(type="hb", seq=1)
+    assert sign.types() == ["hb"]
     sign.pass_time(8)
-    assert [(m["type"], m.get("stop")) for m in sign.read()] == [("hb", None), ("same", "S1")]
+    bye = only(sign.read())
+    assert (bye["code"], sign.close_code) == (CloseCode.RESTART, CloseCode.RESTART)
+    sign = peer()
+    sign.sub("S1", "S2")
+    subscribed, board = sign.read()
+    assert (subscribed["err"], board["stop"]) == ({"S2": "unknown_stop"}, "S1")
 
 
 def test_frames_are_shared_between_signs(hub: SignHub, peer: Connect) -> None:
@@ -485,17 +496,21 @@ def test_write_deadline(peer: Connect) -> None:
     assert sign.session.must_abort
 
 
-def test_telemetry_and_acks_are_taken_quietly(peer: Connect) -> None:
+def test_the_longest_answer_fits_into_a_message(peer: Connect) -> None:
     sign = peer()
-    sign.sub("S1")
-    sign.read()
-    sign.say(type="tele", volt=12.4)
-    sign.say(type="tele", junk="x" * 600)
-    sign.say(type="ack", stop="S1", epoch="k3f9", rev=18, shown_at=1_795_000_000_480)
-    sign.say(type="ack", stop="S9", epoch="k3f9", rev=18, shown_at=10**15)
-    sign.say(type="ack", stop="S1", epoch="k3f9", rev=18, err="glyph")
-    assert orjson.loads(sign.session.tele) == {"type": "tele", "volt": 12.4}
-    assert sign.read() == [] and sign.close_code is None
+    letters = string.ascii_letters + string.digits
+    stops = [a + b for a in letters for b in letters][:3260]
+    sign.send(sign.frame(orjson.dumps({"type": "sub", "id": 1, "stops": stops})))
+    raw = sign.take()
+    assert 16000 < len(orjson.dumps(stops)) < 16384
+    assert len(raw) < 65536  # [3]
+
+
+def test_a_pace_beyond_the_ttl_is_not_agreed_to(peer: Connect) -> None:
+    """Else the board on the glass would expire while the newer one waits [27]."""
+    sign = peer()
+    sign.sub("S1", min_interval=600)
+    assert sign.read()[0]["min_interval"] == 30
 
 
 def test_the_peers_close_is_answered(peer: Connect, bus: BoardBus) -> None:

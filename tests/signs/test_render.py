@@ -63,8 +63,11 @@ def test_texts_hold_what_was_asked_for_and_never_nothing() -> None:
 
 def test_control_characters_never_reach_a_panel(board: Make, departure: Make, network: Any) -> None:
     shown = render(board(departures=[departure(vehicle_id="12\r\n07")]), network)
-    assert shown["deps"][0]["veh"] == "1207"
+    assert shown["deps"][0]["veh"] == "12 07"
     assert shown["deps"][0]["head"]["en"] == "Railway Station"
+    hostile = [BoardMessage("m\x1b[2J", 0, {"en": "\x1b[31mgo\u202e home\x9b0m\ud800"})]
+    (message,) = render(board(messages=hostile), network)["msgs"]
+    assert message["text"] == {"en": "go home"}
 
 
 def test_a_frequency_trip_without_exact_times_has_no_schedule(board: Make, departure: Make, network: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable
@@ -15,10 +14,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from busd.bus import BoardBus
-from busd.clock import ManualClock, SystemClock
+from busd.clock import ManualClock
 from busd.config import SignsConfig
 from busd.metrics import REGISTRY
-from busd.signs.client import ReferenceSign, run_sign
 from busd.signs.hub import token_authenticator
 from busd.signs.server import SignServer
 
@@ -82,12 +80,6 @@ async def test_an_independent_client_gets_boards(
         assert (await hear(client))["seq"] == 1
     await turn_until(lambda: not server.connections)
     assert server.connected == 0
-
-
-async def test_permessage_deflate_is_not_needed(server: SignServer) -> None:
-    async with open_sign(server, compression="deflate") as client:
-        assert client.protocol.extensions == []
-        assert (await log_in(client))["type"] == "board"
 
 
 @pytest.mark.parametrize("subprotocols", [None, ["chat"]])
@@ -284,22 +276,45 @@ async def test_connections_beyond_the_limit_are_turned_away(bus: BoardBus, clock
     await server.stop()
 
 
-async def test_the_reference_sign_shows_a_board(bus: BoardBus, config: SignsConfig) -> None:
-    clock = SystemClock()
-    server = SignServer(config, bus, clock, token_authenticator(config))
-    await server.start()
-    sign = ReferenceSign("LS-1", ["S1"], token="demo", langs=["zh-Hans"])
-    shown = asyncio.Event()
+async def test_the_short_way_and_the_long_way_say_the_same(
+    server: SignServer, bus: BoardBus, clock: ManualClock, board: Make
+) -> None:
+    """A sign with one stop gets its board by `fan_out`, one with two by its slots."""
+    async with open_sign(server) as one, open_sign(server) as two:
+        await log_in(one, "one")
+        await log_in(two, "two", stops=["S1", "S2"])
+        assert (await hear(two))["stop"] == "S2"
+        for rev in range(19, 23):
+            clock.advance(1.1)
+            bus.publish([board(1, rev), board(2, rev)])
+            short = await hear(one)
+            assert short == await hear(two)
+            assert (short["stop"], short["rev"]) == ("S1", rev)
+            assert ((joined := await hear(two))["stop"], joined["rev"]) == ("S2", rev)
+        bus.publish([board(1, 23)])  # within min_interval: owed until the pace allows it
+        assert all(len(session.owed) == 1 for session in server.hub.signs.values())
+        clock.advance(1.1)
+        server.tick()
+        assert [(await hear(client))["rev"] for client in (one, two)] == [23, 23]
+        clock.advance(30.1)
+        server.tick()
+        assert [(await hear(client))["type"] for client in (one, two, two)] == ["same", "same", "same"]
 
-    def render(sign: ReferenceSign) -> None:
-        if "S1" in sign.boards:
-            shown.set()
 
-    running = asyncio.create_task(run_sign(f"ws://127.0.0.1:{server.port}", sign, clock, render))
-    async with asyncio.timeout(LIMIT_S):
-        await shown.wait()
-    assert sign.boards["S1"].board["name"] == {"zh-Hans": "第1站"}
-    running.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await running
-    await server.stop()
+async def test_boards_of_one_tick_come_in_one_write(
+    server: SignServer, bus: BoardBus, clock: ManualClock, board: Make
+) -> None:
+    _, writer = await open_raw(server)
+    stops = b",".join(b'"S%d"' % k for k in range(1, 11))
+    writer.write(HELLO + frame(b'{"type":"sub","id":1,"stops":[%b]}' % stops))
+    await turn_until(lambda: server.connected == 1 and server.hub.signs["raw"].slots)
+    session = server.hub.signs["raw"]
+    written: list[bytes] = []
+    connection = server.connections[session]
+    assert connection._transport is not None
+    send = connection._transport.write
+    connection._transport = type("Counting", (), {"write": lambda _, data: (written.append(data), send(data)), "is_closing": lambda _: False})()  # type: ignore[assignment]  # fmt: skip
+    clock.advance(2)
+    bus.publish([board(k, 19) for k in range(1, 11)])
+    assert len(written) == 1 and written[0].count(b'"type":"board"') == 10
+    writer.transport.abort()

@@ -130,7 +130,9 @@ async def test_bad_queries_are_400(client: Client, path: str) -> None:
     ("path", "word"),
     [
         ("/v1/boards/nowhere", "unknown_stop"),
-        ("/v1/boards/C.png", "unknown_stop"),
+        ("/v1/boards/nowhere.png", "unknown_stop"),
+        ("/v1/boards/C%2Epng", "unknown_stop"),
+        ("/v1/boards/nowhere/events", "unknown_stop"),
         ("/v1/boards/..%2F..%2Fetc%2Fpasswd", "unknown_stop"),
         ("/v1/lines/nowhere", "unknown_line"),
         ("/v1/vehicles?line=nowhere", "unknown_line"),
@@ -287,7 +289,7 @@ async def test_stop_ids_may_hold_anything() -> None:
     assert stop_idx is not None
     bus.publish([Board(stop_idx, "e", 1, 1_795_000_000.0, 90.0, "schedule", [], [])])
     async with TestClient(TestServer(create_app(services))) as client:
-        path = URL(f"/v1/boards/{quote(odd, safe='')}", encoded=True)
+        path = URL(f"/v1/boards/{quote(odd, safe='').replace('.png', '%2Epng')}", encoded=True)
         async with client.get(path) as response:
             assert response.status == 200
             assert (await response.json())["stop"] == odd

@@ -9,6 +9,7 @@ export const LANGUAGES = [
   { tag: "bo", short: "བོད", name: "བོད་ཡིག" },
 ];
 
+let pages = "";
 let words = {};
 let spare = {};
 let plural = new Intl.PluralRules("en");
@@ -27,8 +28,14 @@ function primary(tag) {
   return tag.toLowerCase().split("-")[0];
 }
 
+/** The words of another page: files `<name>.<tag>.json`, in fewer languages. */
+export function useWords(name, tags) {
+  pages = `${name}.`;
+  LANGUAGES.splice(0, LANGUAGES.length, ...LANGUAGES.filter(({ tag }) => tags.includes(tag)));
+}
+
 async function load(tag) {
-  const response = await fetch(`/static/i18n/${tag}.json`);
+  const response = await fetch(`/static/i18n/${pages}${tag}.json`);
   if (!response.ok) throw new Error(`no words for ${tag}`);
   return response.json();
 }
@@ -82,16 +89,23 @@ export function nameRuns(text, firstClass, secondClass) {
 }
 
 let zone = "UTC";
+let dayFormat = new Intl.DateTimeFormat("en-CA", { timeZone: zone });
 let clockFormat = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", timeZone: zone });
 
 export function setTimeZone(name) {
   try {
     clockFormat = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", timeZone: name });
+    dayFormat = new Intl.DateTimeFormat("en-CA", { timeZone: name });
     zone = name;
   } catch {
     // a zone that this browser does not know: UTC, and the page says which zone it shows
   }
   return zone;
+}
+
+/** YYYY-MM-DD HH:MM in the city's time zone. */
+export function dayTime(seconds) {
+  return `${dayFormat.format(new Date(seconds * 1000))} ${clockTime(seconds)}`;
 }
 
 /** HH:MM in the city's time zone. */
