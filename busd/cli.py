@@ -18,6 +18,8 @@ COMMANDS = {
     "feed": "busd.feed_commands:feed",
     "devices": "busd.device_commands:devices",
     "replay": "replay.cli:replay",
+    "history": "busd.history_commands:history",
+    "learn": "busd.history_commands:learn",
     "demo": "busd.demo:demo",
 }
 """command -> where it is"""

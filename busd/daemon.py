@@ -22,6 +22,7 @@ from busd.feeds.datum_watch import DatumWatch, Suspicion
 from busd.feeds.intake import Roll
 from busd.feeds.nmea_server import NmeaServer, serve_nmea
 from busd.feeds.transport import Jt808Server, serve_jt808
+from busd.history.service import Historian
 from busd.journal import CrashGuard, Journal, write_snapshot
 from busd.line import Line
 from busd.networks import NetworkStore
@@ -61,6 +62,7 @@ class Daemon:
     registry: DeviceRegistry = field(init=False)
     roll: Roll = field(default_factory=Roll)
     datums: DatumWatch = field(init=False)
+    historian: Historian = field(init=False)
     jt808: Jt808Server | None = None
     nmea: list[NmeaServer] = field(default_factory=list)
     started: float = 0.0
@@ -98,6 +100,15 @@ class Daemon:
         self.bus = BoardBus(network)
         self.line = Line(engine, self.journal, self.clock, [self._publish], guard)
         self.line.applied_at = max(self.line.applied_at, engine.last_at)
+        self.historian = Historian(
+            config.history,
+            state_dir / "history.sqlite",
+            self.clock,
+            lambda: self.line.applied_at,
+            lambda: self.line.engine.network if self.line.engine.has_network else None,
+        )
+        self.historian.recall(recovered.visits)
+        self.line.sinks.append(self.historian.sink)
         self.line.take(first_inputs(recovered, self.line.now(), network.digest))
         self._publish([BoardsChanged(list(engine.boards()))])
         with contextlib.suppress(JournalError):  # a restart soon after this one must not begin with nothing
@@ -125,6 +136,7 @@ class Daemon:
             self._watch_lag,
         ):
             self._tasks.append(asyncio.create_task(job(), name=job.__name__))
+        self._tasks.append(asyncio.create_task(self.historian.run(), name="history"))
         for task in self._tasks:
             task.add_done_callback(_report_end)
 
@@ -154,6 +166,7 @@ class Daemon:
         self.line.stop()
         await asyncio.gather(self.signs.stop(), self.web.close())
         self.registry.close()
+        await self.historian.close()
         for last in (self.journal.sync, self._snapshot_now):
             try:
                 last()
@@ -181,6 +194,7 @@ class Daemon:
             clock=self.clock,
             vehicles=vehicles,
             health=self.health,
+            quality=self.historian.quality,
             simulated=self.config.demo.simulated,
             speed=float(getattr(self.clock, "speed", 1.0)),
             push=PushDoor(self.config.push, self.submit, self.clock, self.registry.find_vehicle, self.roll),

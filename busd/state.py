@@ -21,7 +21,7 @@ from busd.types import Board, Progress, VehiclePosition
 from gtfs.network import Network
 
 GRID_S = 0.1
-STATE_VERSION = 2
+STATE_VERSION = 3
 
 
 def grid(at: float) -> float:
@@ -91,7 +91,7 @@ class EngineState:
             return self._at
         if self._network is None:
             return None
-        due = self.tracker.next_deadline()
+        due = min(self.tracker.next_deadline(), self.predictor.next_deadline())
         if self.makes_boards:
             due = min(due, self.boards_kept.next_deadline(), self._state_deadline())
         return due if math.isfinite(due) else None
@@ -124,11 +124,14 @@ class EngineState:
     def _wire(self, network: Network) -> None:
         p = self.parameters
         old: BoardKeeper | None = self.boards_kept if self._network is not None else None
+        learned: Predictor | None = self.predictor if self._network is not None else None
         self._network = network
         width = int(np.diff(network.pattern_stop_offset).max(initial=1))
         self.timetable = Timetable(network, p.boards.max_late_s, p.boards.horizon_s + p.boards.max_early_s)
         self.runs = Runs(width)
         self.predictor, self.tracker = self._stages(network)
+        if learned is not None:
+            self.predictor.carry_over(learned)
         self.boards_kept = BoardKeeper(network, self.timetable, self.vehicles, self.runs, p, self._epoch)
         if old is not None:
             self.boards_kept.continue_revisions(old)
@@ -163,6 +166,7 @@ class EngineState:
         }
         if self._network is not None:
             state |= {"runs": self.runs.dump(), "boards": self.boards_kept.dump(), "timetable": self.timetable.dump()}
+            state["predictor"] = self.predictor.dump()
         return pack_state(state)
 
     @classmethod
@@ -181,6 +185,7 @@ class EngineState:
             engine._wire(networks(state["network"]))
             engine.timetable.load(state["timetable"])
             engine.runs.load(state["runs"])
+            engine.predictor.load(state["predictor"])
             engine.boards_kept.load(state["boards"])
         engine._waiting = [(row, msgspec.convert(report, VehiclePosition)) for row, report in state["waiting"]]
         return engine

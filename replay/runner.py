@@ -15,6 +15,7 @@ import gtfs
 from busd.clock import Clock, SystemClock
 from busd.engine import Engine
 from busd.errors import FeedError
+from busd.history.tides import TRIPS, VISITS, Day
 from busd.parameters import Parameters
 from busd.types import (
     AnyInput,
@@ -34,7 +35,7 @@ from replay.digest import OutputDigest
 from replay.grid import GridDriver, start_before
 from replay.predictions import PredictionLog
 from replay.source import PositionFiles, journal_inputs
-from replay.tables import TRIPS, VISITS, Day, LocationLog
+from replay.tables import LocationLog
 
 EPOCH = "replay"
 PROGRESS_EVERY = 200
