@@ -20,6 +20,8 @@ COMMANDS = {
     "signs": "busd.sign_commands:signs",
     "sign": "busd.terminal_sign:sign",
     "replay": "replay.cli:replay",
+    "history": "busd.history_commands:history",
+    "learn": "busd.history_commands:learn",
     "demo": "busd.demo:demo",
 }
 """command -> where it is"""

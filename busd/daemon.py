@@ -22,6 +22,8 @@ from busd.feeds.datum_watch import DatumWatch, Suspicion
 from busd.feeds.intake import Roll
 from busd.feeds.nmea_server import NmeaServer, serve_nmea
 from busd.feeds.transport import Jt808Server, serve_jt808
+from busd.history.priors import PriorsStore
+from busd.history.service import Historian
 from busd.journal import CrashGuard, Journal, write_snapshot
 from busd.line import Line
 from busd.networks import NetworkStore
@@ -40,6 +42,7 @@ from busd.types import (
     NetworkLoaded,
     OperatorCommand,
     Output,
+    PriorsLoaded,
     Progress,
     VehicleEvent,
     VehiclePosition,
@@ -56,6 +59,7 @@ log = structlog.get_logger(__name__)
 LAG_CHECK_S = 0.5
 STOP_FEEDS_S = 2.0
 DATUM_LOOK_S = 2.0
+PRIORS_LOOK_S = 2.0
 
 
 @dataclass
@@ -75,6 +79,8 @@ class Daemon:
     registry: DeviceRegistry = field(init=False)
     roll: Roll = field(default_factory=Roll)
     datums: DatumWatch = field(init=False)
+    historian: Historian = field(init=False)
+    priors: PriorsStore = field(init=False)
     jt808: Jt808Server | None = None
     nmea: list[NmeaServer] = field(default_factory=list)
     started: float = 0.0
@@ -101,7 +107,10 @@ class Daemon:
         parameters = engine_parameters(config)
         journal_dir = state_dir / "journal"
         guard = CrashGuard(journal_dir)
-        recovered = await asyncio.to_thread(recover, state_dir, journal_dir, self.store, parameters, guard)
+        self.priors = PriorsStore(state_dir / "priors")
+        recovered = await asyncio.to_thread(recover, state_dir, journal_dir, self.store, parameters, guard, self.priors)
+        if not recovered.engine.has_network:
+            self.priors.taken = None  # an engine that knows nothing takes them anew
         mark_running(state_dir)
         engine = recovered.engine
         self.journal = Journal(
@@ -112,6 +121,15 @@ class Daemon:
         self.bus = BoardBus(network)
         self.line = Line(engine, self.journal, self.clock, [self._publish], guard)
         self.line.applied_at = max(self.line.applied_at, engine.last_at)
+        self.historian = Historian(
+            config.history,
+            state_dir / "history.sqlite",
+            self.clock,
+            lambda: self.line.applied_at,
+            lambda: self.line.engine.network if self.line.engine.has_network else None,
+        )
+        self.historian.recall(recovered.visits)
+        self.line.sinks.append(self.historian.sink)
         self.line.take(first_inputs(recovered, self.line.now(), network.digest))
         self._publish([BoardsChanged(list(engine.boards()))])
         with contextlib.suppress(JournalError):  # a restart soon after this one must not begin with nothing
@@ -153,12 +171,14 @@ class Daemon:
             self._snapshots,
             self._tidy,
             self._watch_timetable,
+            self._watch_priors,
             self._watch_datums,
             self._watch_lag,
             self.packs.run,
             self.control.run,
         ):
             self._tasks.append(asyncio.create_task(job(), name=job.__name__))
+        self._tasks.append(asyncio.create_task(self.historian.run(), name="history"))
         for task in self._tasks:
             task.add_done_callback(_report_end)
 
@@ -195,6 +215,7 @@ class Daemon:
         await asyncio.gather(self.signs.stop(), self.web.close())
         self.registry.close()
         self.control.close()
+        await self.historian.close()
         for last in (self.journal.sync, self._snapshot_now):
             try:
                 last()
@@ -224,6 +245,7 @@ class Daemon:
             clock=self.clock,
             vehicles=vehicles,
             health=self.health,
+            quality=self.historian.quality,
             simulated=self.config.demo.simulated,
             speed=float(getattr(self.clock, "speed", 1.0)),
             push=PushDoor(self.config.push, self.submit, self.clock, self.registry.find_vehicle, self.roll),
@@ -298,6 +320,23 @@ class Daemon:
                 metrics.NETWORK_LOADS.labels("loaded").inc()
                 self.line.take([NetworkLoaded(self.line.now(), network.digest)])
                 log.info("timetable_replaced", digest=network.digest[:12], trips=len(network.trip_id))
+
+    async def _watch_priors(self) -> None:
+        """What `busd learn` has made is taken in as an input; what cannot be read is told once and left alone."""
+        refused: str | None = None
+        while True:
+            digest: str | None = None
+            try:
+                digest = self.priors.current
+                if digest is not None and digest not in (self.priors.taken, refused):
+                    await asyncio.to_thread(self.priors, digest)
+                    self.line.take([PriorsLoaded(self.line.now(), digest)])
+                    self.priors.taken = digest
+                    log.info("priors_taken", digest=digest[:12])
+            except (BusdError, LookupError) as error:
+                refused = digest
+                log.error("priors_refused", error=str(error), effect="what was learned before stays")
+            await asyncio.sleep(PRIORS_LOOK_S)
 
     async def _watch_datums(self) -> None:
         """Holds a few fixes of every source against the shapes; the tree of shapes is only built where there are any."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from busd.board import STATES, Touched
 from busd.errors import Reason
+from busd.predict.predictor import Changed
 from busd.state import GRID_S, EngineState, grid
 from busd.track.vet import vet_against_last, vet_alone
 from busd.types import (
@@ -25,6 +26,7 @@ from busd.types import (
     PriorsLoaded,
     Rejected,
     Started,
+    StopVisited,
     Tick,
     VehiclePosition,
 )
@@ -51,7 +53,7 @@ class Engine(EngineState):
             case OperatorCommand():
                 return self._order(entry)
             case PriorsLoaded():
-                return []
+                return self._take_priors(entry)
 
     def _start(self, entry: Started) -> list[Output]:
         if not entry.keeps:
@@ -59,6 +61,14 @@ class Engine(EngineState):
         self._epoch = entry.epoch
         if self._network is not None:
             self.boards_kept.epoch = entry.epoch
+        return []
+
+    def _take_priors(self, entry: PriorsLoaded) -> list[Output]:
+        """What is learned is replaced. LookupError where nobody has priors of that digest."""
+        if self._find_priors is None:
+            raise LookupError(f"nobody knows the priors {entry.digest[:12]}")
+        if self._network is not None:
+            self._find_priors(entry.digest).into(self.predictor.learned, self.parameters, self._networks)
         return []
 
     def _position(self, entry: PositionReceived) -> list[Output]:
@@ -98,6 +108,7 @@ class Engine(EngineState):
             return []
         outputs: list[Output] = []
         touched: list[int] = []
+        changed: list[Changed] = []
         if self.timetable.advance(at):
             self.tracker.days_changed()
             self.boards_kept.lines.days_changed()
@@ -106,8 +117,10 @@ class Engine(EngineState):
         moved = self.tracker.follow(waiting, at, outputs, touched)
         moved |= self.tracker.expire(at, outputs, touched)
         rows = np.array(sorted(r for r in moved if self.vehicles.slot[r] >= 0), np.int64)
-        predicted, changed = self.predictor.predict(rows, at)
-        outputs.extend(predicted)
+        self.predictor.learn([output.visit for output in outputs if type(output) is StopVisited], at)
+        for predicted, news in (self.predictor.predict(rows, at), self.predictor.tend(at)):
+            outputs.extend(predicted)
+            changed.extend(news)
         if self.makes_boards:
             parts = [Touched(*x) for x in changed] + [Touched(slot, 0, int(self.runs.stops[slot])) for slot in touched]
             stops, restated = np.union1d(self.boards_kept.stops_of(parts), self.boards_kept.due(at)), None

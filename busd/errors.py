@@ -3,6 +3,7 @@
     BusdError
     ├── ConfigError          a key, type or value in the TOML file; names the path of the key
     ├── JournalError         a journal or snapshot that cannot be used; damage at the tail is repaired, not raised
+    ├── HistoryError         a file of history or priors that cannot be used
     ├── FeedError            a source that cannot be read at all (its single bad reports are `Rejected`, not raised)
     └── ProtocolError        (sans-I/O) a peer broke the protocol; only its own connection ends
 
@@ -24,6 +25,10 @@ class ConfigError(BusdError):
 
 class JournalError(BusdError):
     """A journal or snapshot that cannot be used."""
+
+
+class HistoryError(BusdError):
+    """A file of history or priors that cannot be used."""
 
 
 class FeedError(BusdError):

@@ -99,6 +99,29 @@ PREDICTIONS = counter("busd_predictions_total", "Prediction tables made.")
 BOARDS_CHANGED = counter("busd_boards_changed_total", "New revisions of boards.")
 NETWORK_LOADS = counter("busd_network_loads_total", "Timetables loaded, by result.", ("result",))
 
+# ---- history and self-measurement ------------------------------------------------------------------------------------
+# the lines here are as many as history.measure_lines of the config says, the rest is "other"
+HISTORY_VISITS = counter("busd_history_visits_total", "Observed visits written to the history.")
+HISTORY_LOST = counter("busd_history_lost_total", "Observed visits that could not be kept, by cause.", ("cause",))
+HISTORY_BYTES = gauge("busd_history_bytes", "Bytes of the history in use.")
+OUTCOMES = counter("busd_outcomes_total", "Predictions whose outcome became known.")
+OUTCOME_RUNS_LEFT_OUT = counter("busd_outcome_runs_left_out_total", "Runs not followed since there are too many.")
+OUTCOME_ACCURATE = gauge(
+    "busd_outcome_accurate_ratio",
+    "Accurate share of the last hours: eta (rider point, by actual minutes), mbta, newmark (p50, by minutes told).",
+    ("standard", "minutes"),
+)
+OUTCOME_AVAILABLE = gauge(
+    "busd_outcome_available_ratio", "Share of passages that were predicted so many minutes before.", ("minutes",)
+)
+OUTCOME_BIAS = gauge("busd_outcome_bias_seconds", "Mean of actual - p50 of the last hours.", ("line", "minutes"))
+OUTCOME_ERROR = gauge("busd_outcome_error_seconds", "Mean of |actual - p50| of the last hours.", ("line", "minutes"))
+OUTCOME_COVERAGE = gauge(
+    "busd_outcome_coverage_ratio", "Share of arrivals inside p10-p90 of the last hours.", ("line", "minutes")
+)
+GHOSTS = gauge("busd_ghost_ratio", "Share of buses told to be ten minutes away that never came, of the last hours.")
+DRIFT = gauge("busd_calibration_drift", "1 while a line's predictions are not calibrated.", ("line", "kind"))
+
 # ---- out: signs ------------------------------------------------------------------------------------------------------
 SIGN_CONNECTIONS = gauge("busd_sign_connections", "Signs that said hello and are connected.")
 SIGN_PENDING = gauge("busd_sign_pending", "Connections to the sign port that have not said hello yet.")

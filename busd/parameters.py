@@ -150,22 +150,157 @@ class Tracking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """a bus on a long detour does not lose its run, as long as it names it and no other run fits"""
 
 
+class Parts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The parts of the predictor; each can be switched off to see what it is worth (``busd replay score --ablate``)."""
+
+    links: bool = True
+    """link times learned from stop visits; off: the timetable's"""
+    holding: bool = True
+    """buses that are early lose time, link by link; and an early bus that stands waits for its timetable"""
+    residual: bool = True
+    """what the last buses met on a link"""
+    pace: bool = True
+    """the bus's own pace"""
+    place: bool = True
+    """learned profile of the time within the current link, standing or moving; off: in proportion to the distance"""
+    terminals: bool = True
+    """learned departures at first stops; off: the timetable's"""
+    blocks: bool = True
+    """the runs that the vehicle's block does next"""
+    calibration: bool = True
+    """median and interval from the errors made so far; off: a fixed fan"""
+    stability: bool = True
+    """a published time changes only for a reason larger than its noise"""
+
+
+class Links(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Link times (predict/links.py). Chosen on wmata-2026-02-16 and nyc-b63, confirmed on capmetro 2015-03-07, unless
+    it says otherwise; all are flat around the chosen value."""
+
+    smooth_stops: int = 12
+    """the timetable's time of a link is averaged with this many neighbours on either side of the trip, since agencies
+    round stop times to minutes (3: 2 % worse on nyc-b63; the whole trip: 3 % worse there, equal elsewhere)"""
+    smooth_floor_s: float = 30.0
+    shortest_s: float = 1.0
+    longest_s: float = 1800.0
+    max_bracket_s: float = 130.0
+    """visits seen less exactly than this teach nothing; positions every two minutes must still teach"""
+    clip_low: float = 0.6
+    clip_high: float = 1.5
+    """a time counts for at least (1 - clip_low) and at most (1 + clip_high) of the expected one ..."""
+    clip_low_s: float = 10.0
+    clip_high_s: float = 20.0
+    """... with this much more room (1 % better everywhere than believing every time; 2.0 and 3.0 in between)"""
+    network_s: float = 3600.0
+    """weight of "the timetable is right", seconds of travel in the whole network"""
+    link_visits: float = 1.5
+    """weight of the network's ratio on a link, in visits (0.7 and 3: 0.3 % worse)"""
+    leg_visits: float = 5.0
+    """weight of the link's ratio for one pattern alone"""
+    bin_visits: float = 10.0
+    """weight of "every hour alike" in a two-hour bin of the day type (3: 0.8 % worse, 12: 0.1 % better)"""
+    half_life_days: float = 21.0
+    slope_tau: float = 0.1
+    """how much the time that an early bus loses may differ between links, s per s early (0.05 .. 0.2 tried; more
+    helps capmetro and harms nyc-b63)"""
+    slope_prior: float = 2e7
+    """weight of "nobody waits" in the network's common slope, s^2"""
+    early_max_s: float = 600.0
+    """earlier than this tells nothing more"""
+    residual_tau_s: float = 2400.0
+    residual_prior_s: float = 900.0
+    """a link's recent excess fades with this time constant, and counts fully beyond this much travel time"""
+    residual_fade_s: float = 1800.0
+    """what is so far ahead sees 1/e of it"""
+    residual_neighbour: float = 0.5
+    """weight of the links before and after"""
+    pace_keep: float = 0.9
+    pace_prior_s: float = 900.0
+    pace_fade_s: float = 1500.0
+    gate_half_life_s: float = 7200.0
+    gate_prior: float = 2e4
+    """s^2 of evidence a recent excess needs before it is believed; below it real-time terms are nearly off"""
+    refresh_s: float = 30.0
+    """the tables that predictions read are renewed on this grid"""
+
+
+class Places(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The time left to the stop ahead (predict/places.py). Chosen on wmata and nyc-b63, confirmed on capmetro."""
+
+    share: float = 0.8
+    least_s: float = 10.0
+    """before anything is learned: 0.8 x link time x way left + 10 s (least absolute errors: 0.74-0.84 and 11-21 s)"""
+    dwell_link_s: float = 120.0
+    """what the dwell at the stop behind takes does not grow with links longer than this"""
+    prior_samples: float = 40.0
+    standing_m: float = 20.0
+    standing_s: float = 15.0
+    """moved less than this for at least so long: it stands"""
+    wait_s: float = 75.0
+    wait_early_s: float = 90.0
+    """a bus that has stood so long and is so early waits for its timetable (wmata: MAE -6 %; nothing elsewhere)"""
+
+
+class Terminals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Departures from first stops (predict/terminals.py)."""
+
+    bin_s: float = 30.0
+    first_s: float = -300.0
+    bins: int = 60
+    prior_departures: float = 20.0
+    """weight of "on time to a minute late" in the network's departures"""
+    stop_departures: float = 8.0
+    """weight of the network's departures at one stop"""
+    turn_s: float = 90.0
+    turn_prior: float = 10.0
+    """what a late bus needs to turn, before it is learned, and its weight in turns"""
+    turn_max_s: float = 1200.0
+    late_s: float = 120.0
+    """a bus that arrives less than this before its next departure turns as fast as it can"""
+
+
+class Calibrating(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Intervals from errors (predict/calibrate.py). Group edges by predicted horizon; chosen on wmata."""
+
+    window: int = 12000
+    """newest outcomes kept of each group. With 1500 a city filled it in minutes, with outcomes of the same few buses:
+    80 % intervals held 75 % (wmata, nyc-b63)"""
+    prior_outcomes: int = 60
+    """weight of the fan that stands for a group nothing is known of"""
+    rider_quantile: float = 0.2
+    """declared: missing a bus costs four times the wait that an early time causes, c_late / (c_late + c_miss)"""
+    adapt: float = 0.0004
+    """step of the adaptive level (Gibbs & Candes 2021) after each outcome"""
+    median_share: float = 0.7
+    """of a group's median error, how much moves the median"""
+    samples: int = 400
+    """predictions looked at again each half minute"""
+    pending: int = 65536
+    sigma_base_s: float = 20.0
+    sigma_share: float = 0.07
+
+
 class Predicting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Schedule plus delay with layover recovery (predict/)."""
+    """When it will come (predict/predictor.py)."""
 
     horizon_s: float = 3600.0
     """predictions farther ahead than this are not published"""
     min_dwell_s: float = 20.0
     """of a scheduled dwell at a time point, what a late bus still needs"""
-    min_layover_s: float = 120.0
-    """of a scheduled layover, what a late bus still takes before the next trip"""
+    overdue_s: float = 12.0
+    """a bus that should have passed but was not seen to is so far away at least (5 .. 20 tried: equal)"""
+    tend_s: float = 15.0
+    """grid on which overdue times move on, to twice this ahead"""
     low_base_s: float = 20.0
     low_share: float = 0.10
-    """p10 = p50 - base - share x horizon; buses are seldom much earlier than their running delay says"""
+    """without calibration: p10 = p50 - base - share x horizon"""
     high_base_s: float = 30.0
     high_share: float = 0.20
     rider_share: float = 0.35
-    """the rider point lies this part of the way from p50 to p10: missing a bus costs about twice the wait"""
+    """without calibration: the rider point lies this part of the way from p50 to p10"""
+    noise_s: float = 3.0
+    noise_share: float = 0.01
+    """a published time that would change by less than base + share x horizon stays as it is (stability)"""
     frozen_s: float = 180.0
     """a position older than this no longer moves predictions: they are shown as frozen"""
     lost_s: float = 600.0
@@ -200,6 +335,11 @@ class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     assigning: Assigning = Assigning()
     tracking: Tracking = Tracking()
     predicting: Predicting = Predicting()
+    parts: Parts = Parts()
+    links: Links = Links()
+    places: Places = Places()
+    terminals: Terminals = Terminals()
+    calibrating: Calibrating = Calibrating()
     boards: Boards = Boards()
 
     @property

@@ -14,7 +14,8 @@ from busd.engine import Engine
 from busd.errors import JournalError
 from busd.journal import CrashGuard, load_snapshot, read
 from busd.parameters import Parameters
-from busd.types import AnyInput, NetworkLoaded, Started
+from busd.predict.priors import Priors
+from busd.types import AnyInput, NetworkLoaded, Started, StopVisit, StopVisited
 from gtfs.network import Network
 
 log = structlog.get_logger(__name__)
@@ -31,23 +32,31 @@ class Recovered:
     """inputs replayed after the snapshot"""
     continues: bool
     """the engine holds provably all that was ever shown, so the epoch may go on"""
+    visits: tuple[tuple[float, StopVisit], ...] = ()
+    """what the replayed inputs saw, and when: the history may not have written it before the end"""
 
 
 def recover(
-    state_dir: Path, journal_dir: Path, networks: Callable[[str], Network], parameters: Parameters, guard: CrashGuard
+    state_dir: Path,
+    journal_dir: Path,
+    networks: Callable[[str], Network],
+    parameters: Parameters,
+    guard: CrashGuard,
+    priors: Callable[[str], Priors] | None = None,
 ) -> Recovered:
     """The engine as it was at the last journaled input: newest snapshot, then the journal after it. Where that cannot
     be, a fresh one: what is wrong is said, never fatal."""
-    fresh = Recovered(Engine(networks, parameters), 0, 0, False)
+    fresh = Recovered(Engine(networks, parameters, priors=priors), 0, 0, False)
     found = load_snapshot(journal_dir)
     if found is None:
         return fresh
     try:
-        engine, seq = Engine.restore(found[1], networks, parameters), found[0]
+        engine, seq = Engine.restore(found[1], networks, parameters, priors=priors), found[0]
     except (JournalError, LookupError, ValueError, TypeError) as error:
         log.warning("snapshot_unusable", error=str(error), effect="starting anew")
         return fresh
     applied = 0
+    visits: list[tuple[float, StopVisit]] = []
     for number, entry in read(journal_dir, after_seq=seq):
         if guard.skips(number):
             metrics.JOURNAL_SKIPPED.inc()
@@ -55,14 +64,17 @@ def recover(
             continue
         guard.enter(number)
         try:
-            engine.apply(entry)
-        except LookupError as error:  # a timetable that the cache has no more
+            outputs = engine.apply(entry)
+        except LookupError as error:  # a timetable or priors that are not there any more
             guard.leave()
             log.warning("journal_unusable", seq=number, error=str(error), effect="starting anew")
             return fresh
+        if isinstance(entry, NetworkLoaded):
+            visits.clear()  # rows of another timetable; a switch within the seconds behind a snapshot is rare
+        visits.extend((entry.at, output.visit) for output in outputs if isinstance(output, StopVisited))
         applied, seq = applied + 1, number
     guard.leave()
-    return Recovered(engine, seq, applied, _same_boot_or_clean(state_dir))
+    return Recovered(engine, seq, applied, _same_boot_or_clean(state_dir), tuple(visits))
 
 
 def first_inputs(recovered: Recovered, at: float, network_digest: str) -> list[AnyInput]:

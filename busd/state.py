@@ -15,6 +15,7 @@ from busd.errors import JournalError
 from busd.notices import Notices
 from busd.parameters import Parameters
 from busd.predict.predictor import Predictor
+from busd.predict.priors import Priors
 from busd.table import pack_state, unpack_state
 from busd.track.fleet import Runs, Vehicles
 from busd.track.tracker import Tracker
@@ -22,7 +23,7 @@ from busd.types import Board, Progress, VehiclePosition
 from gtfs.network import Network
 
 GRID_S = 0.1
-STATE_VERSION = 3
+STATE_VERSION = 4
 
 
 def grid(at: float) -> float:
@@ -39,11 +40,17 @@ class EngineState:
     is the same, at half the time."""
 
     def __init__(
-        self, networks: Callable[[str], Network], parameters: Parameters | None = None, *, boards: bool = True
+        self,
+        networks: Callable[[str], Network],
+        parameters: Parameters | None = None,
+        *,
+        boards: bool = True,
+        priors: Callable[[str], Priors] | None = None,
     ) -> None:
         self.parameters = parameters or Parameters()
         self.makes_boards = boards
         self._networks = networks
+        self._find_priors = priors
         self._epoch = ""
         self._at = -math.inf
         self._network: Network | None
@@ -93,7 +100,7 @@ class EngineState:
             return self._at
         if self._network is None:
             return None
-        due = self.tracker.next_deadline()
+        due = min(self.tracker.next_deadline(), self.predictor.next_deadline())
         if self.makes_boards:
             due = min(due, self.boards_kept.next_deadline(), self._state_deadline(), self.notices.next_change)
         return due if math.isfinite(due) else None
@@ -113,6 +120,12 @@ class EngineState:
         """The latest of every live vehicle."""
         return self.tracker.live_progress() if self._network is not None else []
 
+    def priors(self) -> Priors:
+        """What has been learned, to begin another run with."""
+        if self._network is None:
+            raise LookupError("no network loaded yet")
+        return Priors.of(self.predictor.learned)
+
     # ---- the parts ------------------------------------------------------------------------------------------------------
 
     def _reset(self) -> None:
@@ -127,11 +140,14 @@ class EngineState:
     def _wire(self, network: Network) -> None:
         p = self.parameters
         old: BoardKeeper | None = self.boards_kept if self._network is not None else None
+        learned: Predictor | None = self.predictor if self._network is not None else None
         self._network = network
         width = int(np.diff(network.pattern_stop_offset).max(initial=1))
         self.timetable = Timetable(network, p.boards.max_late_s, p.boards.horizon_s + p.boards.max_early_s)
         self.runs = Runs(width)
         self.predictor, self.tracker = self._stages(network)
+        if learned is not None:
+            self.predictor.carry_over(learned)
         self.notices.bind(network)
         self.boards_kept = BoardKeeper(network, self.timetable, self.vehicles, self.runs, p, self._epoch, self.notices)
         if old is not None:
@@ -169,13 +185,21 @@ class EngineState:
         if self._network is not None:
             state |= {"runs": self.runs.dump(), "boards": self.boards_kept.dump(), "timetable": self.timetable.dump()}
             state["inference"] = self.tracker.dump()
+            state["predictor"] = self.predictor.dump()
         return pack_state(state)
 
     @classmethod
-    def restore(cls, data: bytes, networks: Callable[[str], Network], parameters: Parameters | None = None) -> Self:
+    def restore(
+        cls,
+        data: bytes,
+        networks: Callable[[str], Network],
+        parameters: Parameters | None = None,
+        *,
+        priors: Callable[[str], Priors] | None = None,
+    ) -> Self:
         """The engine that made ``data``. JournalError if this version or these parameters cannot continue it."""
         state = unpack_state(data)
-        engine = cls(networks, parameters)
+        engine = cls(networks, parameters, priors=priors)
         if state.get("version") != STATE_VERSION:
             raise JournalError(f"the snapshot is of version {state.get('version')}, this is {STATE_VERSION}")
         if state["parameters"] != engine.parameters.digest:
@@ -187,6 +211,7 @@ class EngineState:
             engine._wire(networks(state["network"]))
             engine.timetable.load(state["timetable"])
             engine.runs.load(state["runs"])
+            engine.predictor.load(state["predictor"])
             engine.boards_kept.load(state["boards"])
             engine.tracker.load(state["inference"])
         if "notices" in state:

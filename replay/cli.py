@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from replay import measure_cli
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -50,6 +52,14 @@ def replay() -> None:
     help="Work out the boards too; they are in the digest of outputs.  [default: for a journal]",
 )
 @click.option(
+    "--parameters", metavar="FILE|KEY=VALUE", multiple=True, help="Change numbers of the engine. May be repeated."
+)
+@click.option(
+    "--priors",
+    type=click.Path(exists=True, path_type=Path),
+    help="What `busd learn` made; with --journal the folder of priors.",
+)
+@click.option(
     "--cache-dir", type=click.Path(file_okay=False, path_type=Path), help="Where compiled timetables are kept."
 )
 def run(
@@ -62,6 +72,8 @@ def run(
     hide_trips: bool,
     until: float | None,
     boards: bool | None,
+    parameters: tuple[str, ...],
+    priors: Path | None,
     cache_dir: Path | None,
 ) -> None:
     """Run recorded positions through the engine, as fast as it goes.
@@ -74,9 +86,15 @@ def run(
         raise click.UsageError("a journal is replayed exactly as it is: neither --hide-trips nor --history")
     if len(history_gtfs) > len(history):
         raise click.UsageError("each --history-gtfs needs its --history")
-    from busd.errors import BusdError
+    from busd.config.overrides import load_parameters
+    from busd.errors import BusdError, ConfigError
     from gtfs.errors import GtfsError
     from replay.runner import ReplayRun
+
+    try:
+        changed = load_parameters(parameters)
+    except ConfigError as error:
+        raise click.BadParameter(str(error), param_hint="--parameters") from None
 
     timetables: list[Path | None] = [*history_gtfs, *[None] * (len(history) - len(history_gtfs))]
     job = ReplayRun(
@@ -89,6 +107,8 @@ def run(
         until=until,
         boards=boards,
         cache_dir=cache_dir or default_cache_dir(),
+        parameters=changed,
+        priors=priors,
     )
     bar = _progress_bar() if sys.stderr.isatty() else None
     try:
@@ -134,6 +154,10 @@ def _print(summary: dict[str, Any], out: Path) -> None:
     )
     for example in seen["examples"]:
         click.echo(f"  unreadable: {example}", err=True)
+
+
+for name in ("score", "diff", "stringline"):
+    replay.add_command(getattr(measure_cli, name))
 
 
 if __name__ == "__main__":

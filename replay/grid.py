@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from busd.engine import GRID_S, grid
-from busd.types import AnyInput, NetworkLoaded, Output, PositionReceived, Started, Tick, VehiclePosition
+from busd.types import AnyInput, NetworkLoaded, Output, PositionReceived, PriorsLoaded, Started, Tick, VehiclePosition
 
 DRAIN_S = 3600.0
 LEAD_S = 60.0
@@ -68,6 +68,11 @@ class GridDriver:
         self._run_until(at)
         self._apply(NetworkLoaded(at=max(at, self._at), digest=digest))
         self._awake_until = max(self._awake_until, self._at + DRAIN_S)
+
+    def load_priors(self, at: float, digest: str) -> None:
+        """From ``at`` on predictions start from these."""
+        self._run_until(at)
+        self._apply(PriorsLoaded(at=max(at, self._at), digest=digest))
 
     def feed(self, position: VehiclePosition) -> None:
         """One position; ``received_at`` must not be earlier than that of the one before."""

@@ -15,7 +15,10 @@ import gtfs
 from busd.clock import Clock, SystemClock
 from busd.engine import Engine
 from busd.errors import FeedError
+from busd.history.priors import PriorsStore
+from busd.history.tides import TRIPS, VISITS, Day
 from busd.parameters import Parameters
+from busd.predict.priors import Priors
 from busd.types import (
     AnyInput,
     BoardsChanged,
@@ -34,7 +37,7 @@ from replay.digest import OutputDigest
 from replay.grid import GridDriver, start_before
 from replay.predictions import PredictionLog
 from replay.source import PositionFiles, journal_inputs
-from replay.tables import TRIPS, VISITS, Day, LocationLog
+from replay.tables import LocationLog
 
 EPOCH = "replay"
 PROGRESS_EVERY = 200
@@ -130,6 +133,8 @@ class ReplayRun:
     """work out the boards too, which are in the digest of outputs and nowhere else; None: only for a journal"""
     cache_dir: Path = Path("var/gtfs")
     parameters: Parameters = field(default_factory=Parameters)
+    priors: Path | None = None
+    """what `busd learn` made; with a journal, the folder of all versions that it names"""
     clock: Clock = field(default_factory=SystemClock)
 
     def run(self, told: Told | None = None) -> dict[str, Any]:
@@ -154,16 +159,17 @@ class ReplayRun:
         files = PositionFiles(self.positions, self.hide_trips, self.until)
         history = [(PositionFiles((path,), self.hide_trips), load(zip_ or self.gtfs)) for path, zip_ in self.history]
         self._check_order([past for past, _ in history] + [files])
+        learned, priors = self._priors()
         loaded = self.clock.monotonic()
 
         recorder = Recorder(self.out, network)
         boards = self.journal is not None if self.boards is None else self.boards
-        engine = Engine(known, self.parameters, boards=boards)
+        engine = Engine(known, self.parameters, boards=boards, priors=priors)
         try:
             if self.journal is not None:
                 self._replay_journal(engine, recorder, told)
             else:
-                self._replay_positions(engine, recorder, network, files, history, told)
+                self._replay_positions(engine, recorder, network, files, history, learned, told)
             recorder.close()
         except BaseException:
             recorder.discard()
@@ -186,6 +192,7 @@ class ReplayRun:
         network: Network,
         files: PositionFiles,
         history: list[tuple[PositionFiles, Network]],
+        learned: str | None,
         told: Told | None,
     ) -> None:
         driver = GridDriver(engine, _ignore)
@@ -202,6 +209,8 @@ class ReplayRun:
                 driver.start(at, EPOCH)
             if timetable.digest != in_use:
                 driver.load_network(at, timetable.digest)
+                if in_use is None and learned is not None:
+                    driver.load_priors(at, learned)
                 in_use = timetable.digest
             for position in part.read():
                 driver.feed(position)
@@ -211,6 +220,13 @@ class ReplayRun:
         driver.drain()
         if told is not None:
             told(total, total)
+
+    def _priors(self) -> tuple[str | None, Callable[[str], Priors]]:
+        """(digest of the priors to begin with, how the engine finds priors)."""
+        if self.priors is None or self.priors.is_dir():
+            return None, PriorsStore(self.priors or Path())
+        priors = Priors.load(self.priors)
+        return priors.digest, {priors.digest: priors}.__getitem__
 
     def _replay_journal(self, engine: Engine, recorder: Recorder, told: Told | None) -> None:
         assert self.journal is not None

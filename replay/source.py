@@ -16,7 +16,8 @@ import msgspec
 from busd.errors import FeedError
 from busd.feeds.tides import open_text, read_positions
 from busd.journal import read as read_journal
-from busd.types import AnyInput, Rejected, VehiclePosition
+from busd.journal import read_header, segments
+from busd.types import AnyInput, NetworkLoaded, Rejected, Started, VehiclePosition
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,22 @@ def scan(path: Path, until: float | None) -> Extent:
 def journal_inputs(directory: Path) -> Iterator[AnyInput]:
     """The inputs of a journal in their order. `busd.errors.JournalError` if it cannot be used."""
     for _, entry in read_journal(directory):
+        yield entry
+
+
+def journal_from_the_start(directory: Path) -> Iterator[AnyInput]:
+    """As `journal_inputs`; where retention took the journal's beginning, with a start of its own and the timetable that
+    was in use then."""
+    first = True
+    for entry in journal_inputs(directory):
+        if first and not isinstance(entry, Started):
+            yield Started(entry.at, epoch="journal")
+            found = segments(directory)
+            header = read_header(found[0].path) if found else None
+            digest = str(header.info.get("network", "")) if header is not None else ""
+            if digest and not isinstance(entry, NetworkLoaded):
+                yield NetworkLoaded(entry.at, digest)
+        first = False
         yield entry
 
 

@@ -6,6 +6,7 @@ Only ``gtfs.path`` must be given. Anything can be set from the environment too, 
 
 from __future__ import annotations
 
+from busd.config.history import HistoryConfig
 from busd.config.load import check_config, load_config, parse_config
 from busd.config.reference import describe_config
 from busd.config.schema import (
@@ -29,6 +30,7 @@ __all__ = [
     "DemoConfig",
     "FeedConfig",
     "GtfsConfig",
+    "HistoryConfig",
     "Jt808Config",
     "LogConfig",
     "NmeaConfig",

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from busd.config.history import HistoryConfig
 from busd.parameters import Parameters
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
@@ -412,6 +413,7 @@ class Config(Section, frozen=True):
     push: tuple[PushConfig, ...] = ()
     nmea: tuple[NmeaConfig, ...] = ()
     engine: Parameters = Parameters()
+    history: HistoryConfig = HistoryConfig()
     demo: DemoConfig = DemoConfig()
     log: LogConfig = LogConfig()
 

@@ -24,7 +24,7 @@ BELIEVED, INFERRED = 0, 1
 PHASES = (Phase.OTHER, Phase.DEADHEAD, Phase.LAYOVER, Phase.IN_SERVICE)
 
 
-P10, P50, P90, RIDER, DEPARTURE, TOLD, ARRIVED, DEPARTED = range(8)
+P10, P50, P90, RIDER, DEPARTURE, TOLD, ARRIVED, DEPARTED, RAW, SCALE = range(10)
 """columns of `Runs.wide`"""
 PREDICTED = slice(P10, DEPARTURE + 1)
 
@@ -152,8 +152,20 @@ class Runs(Table):
         "end_pos": ("i8", 0),
         "progressed_at": ("f8", -np.inf),
     }
-    # told: the departure that riders were told when the stop's board was last worked out
-    WIDE: ClassVar[tuple[str, ...]] = ("p10", "p50", "p90", "rider", "departure", "told", "arrived_at", "departed_at")
+    # told: the departure that riders were told when the stop's board was last worked out; raw and scale: the expected
+    # arrival before calibration, and the size of its error in seconds
+    WIDE: ClassVar[tuple[str, ...]] = (
+        "p10",
+        "p50",
+        "p90",
+        "rider",
+        "departure",
+        "told",
+        "arrived_at",
+        "departed_at",
+        "raw",
+        "scale",
+    )
     day: I64
     run: I64
     trip: I64
@@ -176,6 +188,8 @@ class Runs(Table):
     rider: F64
     departure: F64
     told: F64
+    raw: F64
+    scale: F64
 
     def __init__(self, width: int) -> None:
         super().__init__(width)

@@ -28,7 +28,7 @@ from busd.types import (
     VehicleEvent,
     VehiclePosition,
 )
-from gtfs.network import I64, Network
+from gtfs.network import F64, I64, Network
 
 FINISHED_AFTER_S = 60.0
 
@@ -364,24 +364,25 @@ class Tracker:
             if self._inference is not None:
                 self._inference.forget(row)
             vehicles.mode[row] = BELIEVED
-        for slot in self._finishing().tolist():
-            if self._finished_at(slot) <= at:
-                runs.vehicle[slot] = -1
-                left.append(slot)
+        finishing = self._finishing()
+        for slot in finishing[self._finished_at(finishing) <= at].tolist():
+            runs.vehicle[slot] = -1
+            left.append(slot)
         return set()
 
     def next_deadline(self) -> float:
         live = self.vehicles.liveness[: self.vehicles.size] == LIVE
         lost = self.vehicles.measured_at[: self.vehicles.size][live].min(initial=np.inf) + self.p.predicting.lost_s
-        return min(float(lost), min((self._finished_at(s) for s in self._finishing().tolist()), default=math.inf))
+        return min(float(lost), float(self._finished_at(self._finishing()).min(initial=math.inf)))
 
     def _finishing(self) -> I64:
         runs = self.runs
         return np.flatnonzero((runs.following[: runs.size] == FINISHING) & (runs.vehicle[: runs.size] >= 0))
 
-    def _finished_at(self, slot: int) -> float:
-        k, end = int(self.runs.first_pos[slot]), int(self.runs.end_pos[slot])
-        return float(self.runs.p50[slot, end - 1]) + FINISHED_AFTER_S if end > k else -math.inf
+    def _finished_at(self, slots: I64) -> F64:
+        end = self.runs.end_pos[slots]
+        told = end > self.runs.first_pos[slots]
+        return np.where(told, self.runs.p50[slots, np.maximum(end, 1) - 1] + FINISHED_AFTER_S, -np.inf)
 
     def release(self, left: list[int]) -> None:
         """Free the slots that are still nobody's once the boards have been told."""

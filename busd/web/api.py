@@ -93,6 +93,11 @@ class Api:
         health = dict(self._services.health())
         return send_json(health, 200 if health.get("ok") else 503)
 
+    async def quality(self, _: web.Request) -> web.Response:
+        """How good the predictions are, as busd itself sees it: figures by line and horizon, and the alarms."""
+        quality = self._services.quality
+        return error(404, "not_measured") if quality is None else send_json(quality())
+
     async def metrics(self, _: web.Request) -> web.Response:
         return web.Response(
             body=metrics.render(), headers={hdrs.CONTENT_TYPE: metrics.CONTENT_TYPE, hdrs.CACHE_CONTROL: "no-store"}

@@ -76,6 +76,7 @@ def create_app(services: WebServices, public_url: str = "") -> web.Application:
     app.router.add_get("/v1/boards/{stop}/speech", SpeechDoor(services, looks).handle)
     app.router.add_get("/v1/live", riders.handle, allow_head=False)
     app.router.add_get("/healthz", api.healthz)
+    app.router.add_get("/v1/quality", api.quality)
     app.router.add_get("/metrics", api.metrics)
     if services.push is not None:
         app.router.add_post("/feeds/{name}", services.push.post)

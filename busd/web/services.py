@@ -35,6 +35,8 @@ class WebServices:
     health: Callable[[], Mapping[str, Any]] = field(default=lambda: {"ok": True})
     """the JSON of /healthz; ``ok`` decides between 200 and 503. Expected besides: ``position_age_s`` (newest fix, s, or
     None), ``boards`` (count), ``uptime_s``"""
+    quality: Callable[[], Mapping[str, Any]] | None = None
+    """the JSON of /v1/quality: how good the predictions are, by line and horizon, and which lines are off"""
     simulated: bool = False
     """the buses are not real; the page says so"""
     speed: float = 1.0

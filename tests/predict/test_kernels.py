@@ -7,64 +7,82 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from busd.parameters import Predicting
-from busd.predict.kernels import delay_after_layover, interval, running_sums, schedule_plus_delay
+from busd.predict.kernels import departures, fan, in_order, rising, running_sums, settled
 
 P = Predicting()
 NOW = 1_000_000.0
 
-bus = st.tuples(
-    st.floats(-600, 3600),  # delay
-    st.lists(st.tuples(st.floats(20, 400), st.floats(0, 300)), min_size=1, max_size=12),  # (run, dwell) per stop
-)
+groups = st.lists(st.lists(st.floats(0, 1e4), min_size=1, max_size=6), max_size=6)
 
 
-def slow_twin(delay: float, calls: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    out = []
-    for arrival, departure in calls:
-        come = max(arrival + delay, NOW)
-        if delay > 0:
-            delay = max(delay - max(departure - arrival - P.min_dwell_s, 0), 0)
-        out.append((come, max(departure + delay, come)))
-    return out
+def flat(rows: list[list[float]]) -> tuple[np.ndarray, np.ndarray]:
+    return np.array([v for g in rows for v in g]), np.array([k for k, g in enumerate(rows) for _ in g], np.int64)
 
 
-@given(st.lists(bus, min_size=1, max_size=5))
-def test_schedule_plus_delay_is_its_slow_twin(buses: list[tuple[float, list[tuple[float, float]]]]) -> None:
-    arrivals, departures, delays, owner, expected = [], [], [], [], []
-    for k, (delay, steps) in enumerate(buses):
-        at, calls = NOW, []
-        for run, dwell in steps:
-            calls.append((at + run, at + run + dwell))
-            at += run + dwell
-        expected += slow_twin(delay, calls)
-        arrivals += [a for a, _ in calls]
-        departures += [d for _, d in calls]
-        delays += [delay] * len(calls)
-        owner += [k] * len(calls)
-    arrival, departure = schedule_plus_delay(
-        np.array(arrivals), np.array(departures), np.array(delays), np.array(owner), NOW, P
-    )
-    np.testing.assert_allclose(arrival, [a for a, _ in expected], rtol=0, atol=1e-6)
-    np.testing.assert_allclose(departure, [d for _, d in expected], rtol=0, atol=1e-6)
-
-
-@given(st.lists(st.lists(st.floats(0, 1e4), min_size=1, max_size=6), max_size=6))
-def test_running_sums_restart_with_each_owner(groups: list[list[float]]) -> None:
-    values = np.array([v for g in groups for v in g])
-    owner = np.array([k for k, g in enumerate(groups) for _ in g], np.int64)
-    expected = [sum(g[:i]) for g in groups for i in range(len(g))]
+@given(groups)
+def test_running_sums_restart_with_each_owner(rows: list[list[float]]) -> None:
+    values, owner = flat(rows)
+    expected = [sum(g[: i + 1]) for g in rows for i in range(len(g))]
     np.testing.assert_allclose(running_sums(values, owner), np.array(expected), atol=1e-6)
 
 
-def test_a_layover_takes_up_delay_down_to_its_minimum() -> None:
-    left = delay_after_layover(np.array([300.0, 300.0, 300.0, -50.0]), np.array([600.0, 240.0, 60.0, 600.0]), P)
-    assert left.tolist() == [0.0, 180.0, 300.0, 0.0]
+@given(groups)
+def test_rising_is_the_largest_so_far_of_each_owner(rows: list[list[float]]) -> None:
+    values, owner = flat(rows)
+    expected = [max(g[: i + 1]) for g in rows for i in range(len(g))]
+    np.testing.assert_allclose(rising(values, owner), np.array(expected), atol=1e-6)
+
+
+@given(st.floats(-600, 3600), st.floats(0, 300))
+def test_a_late_bus_makes_up_dwell_and_an_early_one_waits_at_most_as_planned(late: float, dwell: float) -> None:
+    arrival = NOW + late
+    leaves = float(departures(np.array([arrival]), np.array([NOW]), np.array([NOW + dwell]), P.min_dwell_s)[0])
+    slow = max(arrival + min(dwell, P.min_dwell_s), min(NOW + dwell, arrival + dwell), arrival)
+    assert abs(leaves - slow) < 1e-6
+    assert arrival <= leaves <= arrival + dwell + 1e-6
+
+
+quantile_rows = st.lists(
+    st.lists(st.tuples(*[st.floats(-600, 4000)] * 4), min_size=1, max_size=8), min_size=1, max_size=5
+)
+
+
+@given(quantile_rows)
+def test_quantiles_come_in_order_and_rise_along_the_trip(rows: list[list[tuple[float, ...]]]) -> None:
+    values = NOW + np.array([list(v) for g in rows for v in g])
+    owner = np.array([k for k, g in enumerate(rows) for _ in g], np.int64)
+    honest = in_order(values.copy(), owner, NOW, np.full(len(owner), NOW))
+    slow = []
+    for g in rows:
+        best = [-np.inf] * 4
+        for v in g:
+            p10, rider, median, p90 = (NOW + x for x in v)
+            rider = max(p10, rider)
+            low, rider = min(p10, median), min(rider, median)
+            high = max(p10, rider, p90, median)
+            bound = min(NOW, median)
+            row = [max(low, bound), max(rider, bound), median, max(high, NOW + v[1])]
+            row[3] = max(row[3], NOW + max(v[0], v[1], v[2], v[3]))
+            best = [max(b, x) for b, x in zip(best, row)]
+            slow.append(list(best))
+    np.testing.assert_allclose(honest, np.array(slow), atol=1e-5)
+    assert (np.diff(honest, axis=1) >= -1e-6).all()
+    same = owner[1:] == owner[:-1]
+    assert (np.diff(honest, axis=0)[same] >= -1e-6).all()
 
 
 @given(st.lists(st.floats(NOW - 60, NOW + 7200), min_size=1, max_size=20))
-def test_the_interval_holds_the_median_and_is_never_in_the_past(p50: list[float]) -> None:
+def test_without_calibration_the_fan_widens_with_the_horizon(p50: list[float]) -> None:
     median = np.sort(np.array(p50))
-    p10, p90, rider = interval(median, NOW, np.full(len(median), -np.inf), P)
-    assert (p10 <= rider).all() and (rider <= median).all() and (median < p90).all()
-    assert (p10 >= np.minimum(median, NOW)).all()
-    assert (np.diff(p90) >= 0).all()
+    quantiles = fan(median, NOW, P)
+    assert (np.diff(quantiles, axis=1) >= 0).all()
+    assert (np.diff(quantiles[:, 3] - quantiles[:, 0]) >= -1e-6).all()
+
+
+def test_a_time_changes_only_for_a_reason_larger_than_its_noise() -> None:
+    old = NOW + np.array([[100, 120, 150], [580, 600, 700], [np.nan] * 3])
+    new = NOW + np.array([[101, 122, 160], [600, 620, 720], [10, 20, 30]])
+    kept = settled(new, old, NOW, P)
+    assert kept[0].tolist() == old[0].tolist()  # 2 s of 4.2 s
+    assert kept[1].tolist() == new[1].tolist()  # 20 s of 9.2 s
+    assert kept[2].tolist() == new[2].tolist()

@@ -1,0 +1,1 @@
+"""What happened: observed visits in the TIDES tables, and how good our word about them was."""

@@ -1,0 +1,219 @@
+"""The numbers of a prediction, for all rows of all buses at once: expected arrivals, their scale, their quantiles."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from busd.parameters import Parameters
+from busd.predict.calibrate import HIGH, LOW, MEDIAN, RIDER, Calibration
+from busd.predict.journeys import Journeys
+from busd.predict.kernels import fan, running_sums
+from busd.predict.learning import EARLY, RATIO, RECENT, SIGMA2, SLOPE, Learned
+from busd.predict.walk import walk
+from busd.track.fleet import Runs, Vehicles
+from busd.track.match import stop_targets
+from gtfs.network import F64, I64, Bool, Network
+
+PEAKS_S = ((7 * 3600.0, 9.5 * 3600.0), (16 * 3600.0, 19 * 3600.0))
+"""of Monday to Friday"""
+TERMINAL, PEAK = 1, 2
+"""bits of a group's kind"""
+
+
+class Ahead(NamedTuple):
+    """The stops ahead of some runs, flat: [n] one a run, [rows] one a stop, rows of a run contiguous."""
+
+    start: I64  # [n] its first row
+    stops: I64  # [n] how many
+    first_pos: I64  # [n]
+    slots: I64  # [n]
+    owner: I64  # [rows] index into the runs
+    pos: I64  # [rows] stop position
+    arrival_at: F64  # [rows] planned; the departure at first stops, where a bus cannot be early
+    departure_at: F64
+    planned_s: F64  # [rows] since the stop before (legs.py)
+    leg: F64  # [rows, columns of `Learned.table`]
+
+
+class Forecaster:
+    def __init__(
+        self,
+        network: Network,
+        vehicles: Vehicles,
+        runs: Runs,
+        journeys: Journeys,
+        learned: Learned,
+        calibration: Calibration,
+        parameters: Parameters,
+    ) -> None:
+        self.network, self.vehicles, self.runs = network, vehicles, runs
+        self.journeys, self.learned, self.calibration = journeys, learned, calibration
+        self.p, self.parts, self.links = parameters.predicting, parameters.parts, parameters.links
+        self.places, self.terminals, self.calibrating = parameters.places, parameters.terminals, parameters.calibrating
+        self.target_m = stop_targets(network, parameters.visits)
+        self.peak = 0
+
+    def set_hour(self, service_day: int, second: float) -> None:
+        """The group of this hour: peak or not."""
+        weekday = (service_day - 1) % 7 < 5
+        self.peak = PEAK if weekday and any(a <= second < b for a, b in PEAKS_S) else 0
+
+    def kind(self, from_terminal: Bool) -> I64:
+        """Group kind of predictions (calibrate.py); [n]."""
+        return np.where(from_terminal, TERMINAL, 0) + self.peak
+
+    # ---- the stops ahead ---------------------------------------------------------------------------------------------
+
+    def ahead(self, rows: I64, slots: I64, first_pos: I64) -> Ahead:
+        """The stops of ``slots`` from ``first_pos`` on."""
+        runs, network = self.runs, self.network
+        count = np.maximum(runs.stops[slots] - first_pos, 0)
+        owner = np.repeat(np.arange(len(slots)), count)
+        start = np.cumsum(count) - count
+        pos = np.arange(len(owner)) - (start - first_pos)[owner]
+        time = runs.time_row[slots][owner] + pos
+        base = runs.base_at[slots][owner]
+        departure_at = base + network.departure_s[time]
+        arrival_at = np.where(pos == 0, departure_at, base + network.arrival_s[time])
+        leg = self.learned.table[network.pattern_stop_offset[runs.pattern[slots]][owner] + pos]
+        return Ahead(
+            start,
+            count,
+            first_pos.copy(),
+            slots,
+            owner,
+            pos,
+            arrival_at,
+            departure_at,
+            self.learned.legs.planned_s[time],
+            leg,
+        )
+
+    def leg_times(self, rows: I64, ahead: Ahead, at: float) -> F64:
+        """Expected seconds of each leg, what early buses lose left out; [rows].
+
+            t = q ratio (1 + g_r u exp(-h / theta_r) + g_p w exp(-h / theta_p))
+
+        with u the link's recent excess, w the bus's pace, g their gates (residual.py) and h how far ahead it is."""
+        expected: F64 = ahead.planned_s * ahead.leg[:, RATIO]
+        learned, links = self.learned, self.links
+        said = np.zeros(len(expected))
+        h: F64 | None = None
+        if self.parts.residual and (gate := learned.recent.gate.value) > 0:
+            h = self._time_ahead(ahead)
+            said = gate * ahead.leg[:, RECENT] * np.exp(-h / links.residual_fade_s)
+        if self.parts.pace and (gate := learned.pace_gate.value) > 0:
+            h = self._time_ahead(ahead) if h is None else h
+            pace = self.journeys.pace(rows, links.pace_prior_s)[ahead.owner]
+            said = said + gate * pace * np.exp(-h / links.pace_fade_s)
+        return expected * np.maximum(1.0 + said, 0.3)
+
+    def _time_ahead(self, ahead: Ahead) -> F64:
+        """Planned seconds from the first row of each run."""
+        return np.maximum(ahead.arrival_at - ahead.arrival_at[ahead.start[ahead.owner]], 0.0)
+
+    # ---- the first of them -------------------------------------------------------------------------------------------
+
+    def first_arrivals(self, rows: I64, ahead: Ahead, at: float) -> F64:
+        """When the vehicles reach the stop ahead of them, or leave the first stop they wait at; [n], epoch seconds."""
+        vehicles, p = self.vehicles, self.places
+        has = ahead.stops > 0
+        row = np.where(has, ahead.start, 0)
+        if not has.any():
+            return np.full(len(rows), at)
+        waits = ahead.first_pos == 0
+        leg = ahead.leg[row]
+        deviation = vehicles.deviation_s[rows]
+        deviation = np.where(np.isfinite(deviation), deviation, 0.0)
+        early = np.minimum(np.maximum(deviation, -self.links.early_max_s), 0.0)
+        link_s = self.leg_times(rows, ahead, at)[row] + leg[:, SLOPE] * (early - leg[:, EARLY])
+        link_s = np.maximum(link_s, 1.0)
+        share = self.share_done(rows, ahead)
+        standing_s = self.journeys.standing_s(rows, vehicles)
+        if self.parts.place:
+            left = self.learned.places.said(share, link_s)
+            cell = self.learned.places.cell(share, standing_s >= p.standing_s)
+            self._put_aside(rows, ahead, cell, left)
+            left = left * self.learned.places.factor(cell)
+        else:
+            left = (1.0 - share) * link_s
+        if self.parts.holding:
+            holds = (standing_s >= p.wait_s) & (deviation < -p.wait_early_s)
+            left = np.where(holds, np.maximum(left, -deviation), left)
+        arrives = vehicles.matched_at[rows] + left
+        if waits.any():
+            k = np.flatnonzero(waits & has)
+            arrives[k] = self._departs(ahead, k, np.full(len(k), at), at)
+        return np.where(np.isfinite(arrives), arrives, at)
+
+    def next_departures(self, ahead: Ahead, inbound_at: F64, at: float) -> F64:
+        """When buses that arrive at ``inbound_at`` leave for their next run; [n], epoch seconds."""
+        due = ahead.departure_at[ahead.start]
+        t = self.terminals
+        turned = inbound_at + (self.learned.departures.turn_s if self.parts.terminals else t.turn_s)
+        leaves = self._departs(ahead, np.arange(len(due)), np.minimum(inbound_at, due), at)
+        return np.where(inbound_at > due - t.late_s, np.maximum(leaves, turned), leaves)
+
+    def _departs(self, ahead: Ahead, k: I64, here_until: F64, at: float) -> F64:
+        """Median departure of the runs ``k`` from their first stop, given that they are there at ``here_until``."""
+        due = ahead.departure_at[ahead.start[k]]
+        if not self.parts.terminals:
+            return np.maximum(due, here_until)
+        pattern = self.runs.pattern[ahead.slots[k]]
+        return due + self.learned.departures.median(pattern, here_until - due)
+
+    def share_done(self, rows: I64, ahead: Ahead) -> F64:
+        """Share of the current link's way that lies behind; [n], 0 at first stops."""
+        first = self.network.pattern_stop_offset[self.runs.pattern[ahead.slots]]
+        stop = first + np.minimum(ahead.first_pos, self.runs.stops[ahead.slots] - 1)
+        low, high = self.target_m[np.maximum(stop - 1, first)], self.target_m[stop]
+        share = (self.vehicles.distance_m[rows] - low) / np.maximum(high - low, 1.0)
+        return np.where(ahead.first_pos > 0, np.fmin(np.fmax(share, 0.0), 1.0), 0.0)
+
+    def _put_aside(self, rows: I64, ahead: Ahead, cell: I64, said_s: F64) -> None:
+        """One place in each link, of the first, second, fourth or eighth fix in it, to learn the profile from."""
+        j, pos = self.journeys, ahead.first_pos
+        new = j.sample_pos[rows] != pos
+        count = np.where(new, 1, j.sample_count[rows] + 1)
+        j.sample_count[rows], j.sample_pos[rows] = count, pos
+        chosen = (count & (count - 1)) == 0
+        k = rows[chosen]
+        j.sample_cell[k], j.sample_s[k], j.sample_at[k] = cell[chosen], said_s[chosen], self.vehicles.matched_at[k]
+
+    # ---- along the trip ----------------------------------------------------------------------------------------------
+
+    def along(self, rows: I64, ahead: Ahead, first_at: F64, at: float) -> F64:
+        """Expected arrivals; [rows], epoch seconds (walk.py)."""
+        if not len(ahead.owner):
+            return np.zeros(0)
+        expected = self.leg_times(rows, ahead, at)
+        planned = np.diff(ahead.arrival_at, prepend=ahead.arrival_at[:1])
+        first_s = first_at - ahead.arrival_at[np.minimum(ahead.start, len(ahead.owner) - 1)]
+        deviation = walk(
+            first_s,
+            ahead.start,
+            ahead.stops,
+            expected - planned,
+            ahead.leg[:, SLOPE],
+            ahead.leg[:, EARLY],
+            self.links.early_max_s,
+        )
+        return ahead.arrival_at + deviation
+
+    def quantiles(self, ahead: Ahead, raw: F64, at: float, follows: bool) -> tuple[F64, F64]:
+        """((p10, rider point, median, p90) [rows, 4], scale [rows]).
+
+        The scale of an error: s^2 = base^2 + sum of the links' variances + (share x horizon)^2."""
+        c = self.calibrating
+        h = np.maximum(raw - at, 0.0)
+        variance = running_sums(ahead.leg[:, SIGMA2], ahead.owner)
+        scale = np.sqrt(c.sigma_base_s**2 + variance + (c.sigma_share * h) ** 2)
+        if not self.parts.calibration:
+            return fan(raw, at, self.p), scale
+        from_terminal = (ahead.first_pos == 0)[ahead.owner] | follows
+        z = self.calibration.quantiles(h, self.kind(from_terminal))
+        out = raw[:, None] + z * scale[:, None]
+        out[:, MEDIAN] = raw + c.median_share * z[:, MEDIAN] * scale
+        return out[:, [LOW, RIDER, MEDIAN, HIGH]], scale

@@ -1,0 +1,73 @@
+"""What the predictor remembers of each bus: its pace, how long it stands, the place it was last asked about."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from busd.table import Column, Table
+from busd.track.fleet import Vehicles
+from gtfs.network import F64, I64
+
+
+class Journeys(Table):
+    """One row a vehicle, the row number of `Vehicles`."""
+
+    COLUMNS: ClassVar[dict[str, Column]] = {
+        "slot": ("i8", -1),
+        # pace: excess and expected seconds of its last links, fading link by link
+        "excess_s": ("f8", 0.0),
+        "expected_s": ("f8", 0.0),
+        # standing: where and when it last moved
+        "moved_m": ("f8", np.nan),
+        "moved_at": ("f8", -np.inf),
+        # a place within the link, to be compared with the arrival
+        "sample_pos": ("i8", -1),
+        "sample_cell": ("i8", -1),
+        "sample_at": ("f8", np.nan),
+        "sample_s": ("f8", np.nan),
+        "sample_count": ("i8", 0),
+        # the last run's end, to see how long the turn took
+        "ended_at": ("f8", -np.inf),
+    }
+    slot: I64
+    excess_s: F64
+    expected_s: F64
+    moved_m: F64
+    moved_at: F64
+    sample_pos: I64
+    sample_cell: I64
+    sample_at: F64
+    sample_s: F64
+    sample_count: I64
+    ended_at: F64
+
+    def reach(self, vehicles: int) -> None:
+        """Rows for so many vehicles."""
+        while self.size < vehicles:
+            self.add()
+
+    def follow(self, rows: I64, vehicles: Vehicles, standing_m: float) -> None:
+        """Take in where the vehicles are now: another run halves the pace, a step of ``standing_m`` is movement."""
+        slot, here, at = vehicles.slot[rows], vehicles.distance_m[rows], vehicles.matched_at[rows]
+        changed = self.slot[rows] != slot
+        other = rows[changed]
+        self.slot[rows] = slot
+        self.excess_s[other] *= 0.5
+        self.expected_s[other] *= 0.5
+        self.sample_pos[other] = -1
+        moved = changed | ~(np.abs(here - self.moved_m[rows]) <= standing_m)
+        self.moved_m[rows[moved]], self.moved_at[rows[moved]] = here[moved], at[moved]
+
+    def standing_s(self, rows: I64, vehicles: Vehicles) -> F64:
+        """How long it has been where it is, as of its last fix; [n]."""
+        since, seen = self.moved_at[rows], vehicles.matched_at[rows]
+        known = np.isfinite(since) & np.isfinite(seen)
+        standing: F64 = np.maximum(np.where(known, seen, 0.0) - np.where(known, since, 0.0), 0.0)
+        return standing
+
+    def pace(self, rows: I64, prior_s: float) -> F64:
+        """Excess of its last links as a share of their expected time; [n]."""
+        share: F64 = self.excess_s[rows] / (self.expected_s[rows] + prior_s)
+        return share

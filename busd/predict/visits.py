@@ -1,0 +1,105 @@
+"""Stop visits as the learned state takes them, from the tables of the present."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from busd.days import ordinal_of
+from busd.parameters import Parameters
+from busd.predict.journeys import Journeys
+from busd.predict.learning import Learned, Seen
+from busd.track.fleet import Runs, Vehicles
+from busd.types import StopVisit
+from gtfs.network import F64, I64, Network
+
+
+class VisitReader:
+    def __init__(
+        self,
+        network: Network,
+        vehicles: Vehicles,
+        runs: Runs,
+        journeys: Journeys,
+        learned: Learned,
+        parameters: Parameters,
+    ) -> None:
+        self.network, self.vehicles, self.runs = network, vehicles, runs
+        self.journeys, self.learned = journeys, learned
+        self.links, self.terminals = parameters.links, parameters.terminals
+
+    def run_ids(self, slots: I64) -> F64:
+        """A number for the run in each slot, exact in a float; tells the uses of a slot apart."""
+        runs = self.runs
+        ids: F64 = np.asarray(
+            (runs.trip[slots] * 100_000.0 + runs.start_s[slots] + 1) * 64.0 + runs.day[slots] % 64, np.float64
+        )
+        return ids
+
+    def learn(self, visits: list[StopVisit], at: float) -> tuple[I64, F64, Seen] | None:
+        """Learn from the visits of a tick. Returns their (slots, run ids, as seen), None if no run of theirs is known
+        any more."""
+        slots: list[int] = []
+        vehicles: list[int] = []
+        read: list[tuple[float, float, float]] = []
+        for visit in visits:
+            trip = visit.trip
+            key = (ordinal_of(trip.service_date), trip.trip_idx, -1 if trip.start_s is None else trip.start_s)
+            found = self.runs.slot_of.get(key)
+            vehicle = self.vehicles.find(visit.vehicle_id)
+            time = visit.arrival_at if visit.arrival_at is not None else visit.departure_at
+            if found is None or vehicle is None or time is None:
+                continue
+            slots.append(found)
+            vehicles.append(vehicle)
+            read.append((float(visit.stop_pos), time, visit.bracket_s))
+        if not slots:
+            return None
+        slot, row, numbers = np.array(slots, np.int64), np.array(vehicles, np.int64), np.array(read)
+        seen = self._seen(slot, numbers[:, 0].astype(np.int64), numbers[:, 1], numbers[:, 2])
+        self._learn_turns(row, slot, seen)
+        k, excess, expected = self.learned.observe(seen, at)
+        self._learn_journeys(row, slot, seen, k, excess, expected, at)
+        return slot, self.run_ids(slot), seen
+
+    def _seen(self, slot: I64, pos: I64, time: F64, bracket_s: F64) -> Seen:
+        runs = self.runs
+        before = np.maximum(pos - 1, 0)
+        left = np.where(before == 0, runs.departed_at[slot, before], runs.arrived_at[slot, before])
+        return Seen(
+            pattern=runs.pattern[slot],
+            stop_pos=pos,
+            time_row=runs.time_row[slot] + pos,
+            base_at=runs.base_at[slot],
+            day=runs.day[slot],
+            at=time,
+            before_at=np.where(pos > 0, left, np.nan),
+            bracket_s=bracket_s,
+        )
+
+    def _learn_turns(self, row: I64, slot: I64, seen: Seen) -> None:
+        """Runs that end, and what late buses needed before the next one."""
+        j = self.journeys
+        for i in np.flatnonzero(seen.stop_pos == self.runs.stops[slot] - 1).tolist():
+            j.ended_at[row[i]] = seen.at[i]
+        first = np.flatnonzero(seen.stop_pos == 0)
+        if len(first):
+            due = seen.base_at[first] + self.network.departure_s[seen.time_row[first]]
+            ended = j.ended_at[row[first]]
+            late = ended > due - self.terminals.late_s
+            self.learned.departures.learn_turns((seen.at[first] - ended)[late])
+
+    def _learn_journeys(self, row: I64, slot: I64, seen: Seen, k: I64, excess: F64, expected: F64, at: float) -> None:
+        """The pace of the buses, and what was left of their links."""
+        j, p = self.journeys, self.links
+        if len(k):
+            said = j.pace(row[k], p.pace_prior_s)
+            self.learned.pace_gate.learn(said * expected, excess, at)
+            for vehicle, more, of in zip(row[k].tolist(), excess.tolist(), expected.tolist()):
+                j.excess_s[vehicle] = p.pace_keep * j.excess_s[vehicle] + more
+                j.expected_s[vehicle] = p.pace_keep * j.expected_s[vehicle] + of
+        hit = (j.sample_pos[row] == seen.stop_pos) & (j.slot[row] == slot) & (j.sample_cell[row] >= 0)
+        hit &= (seen.stop_pos > 0) & (seen.bracket_s <= p.max_bracket_s)
+        if hit.any():
+            mine = row[hit]
+            self.learned.places.learn(j.sample_cell[mine], seen.at[hit] - j.sample_at[mine], j.sample_s[mine])
+            j.sample_cell[mine] = -1

@@ -1,0 +1,132 @@
+"""Intervals that hold what they promise, and the ring they learn from."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from busd.parameters import Calibrating, Places, Terminals
+from busd.predict.calibrate import HIGH, KINDS, LOW, MEDIAN, MIDDLES_S, RIDER, Calibration, group_of
+from busd.predict.outcomes import COLUMNS, RUN, Outcomes
+from busd.predict.places import PlaceProfile
+from busd.predict.terminals import Departures
+from busd.table import pack_state, unpack_state
+from gtfs.testing import network_from_map
+
+P = Calibrating()
+
+
+def feed(calibration: Calibration, errors: np.ndarray, group: int = 4) -> np.ndarray:
+    """Outcomes one batch after the other; returns which were inside [p10, p90]."""
+    inside = []
+    for z in np.split(errors, len(errors) // 10):
+        low, rider, _, high = calibration.z[group]
+        inside.append((z >= low) & (z <= high))
+        calibration.learn(np.full(len(z), group), z, z < low, z < rider, z > high)
+        calibration.settle()
+    return np.concatenate(inside)
+
+
+def test_intervals_come_to_cover_what_they_should() -> None:
+    errors = np.random.default_rng(3).gamma(2.0, 1.2, 6000) - 1.5
+    calibration = Calibration(P)
+    inside = feed(calibration, errors)
+    assert abs(inside[2000:].mean() - 0.8) < 0.02
+    z = calibration.z[4]
+    assert abs(z[MEDIAN] - np.median(errors)) < 0.15
+    assert abs((errors < z[RIDER]).mean() - P.rider_quantile) < 0.04
+    assert z[LOW] < z[RIDER] < z[MEDIAN] < z[HIGH]
+
+
+def test_intervals_follow_a_world_that_gets_worse() -> None:
+    dice = np.random.default_rng(4)
+    calibration = Calibration(P)
+    inside = feed(calibration, np.concatenate([dice.normal(0, 0.5, 3000), dice.normal(0.5, 1.5, 4000)]))
+    assert inside[3000:3200].mean() < 0.6
+    assert abs(inside[5000:].mean() - 0.8) < 0.03
+
+
+def test_groups_mix_between_their_middles() -> None:
+    calibration = Calibration(P)
+    calibration.z[:] = np.arange(len(calibration.z))[:, None]
+    kinds = np.full(3, 1)
+    z = calibration.quantiles(np.array([MIDDLES_S[0], MIDDLES_S[1], MIDDLES_S[:2].mean()]), kinds)[:, 0]
+    assert z.tolist() == [1.0, 1.0 + KINDS, 1.0 + KINDS / 2]
+    assert group_of(np.array([0.0, 179.0, 180.0, 5000.0]), np.zeros(4, np.int64)).tolist() == [0, 0, 4, 20]
+
+
+def test_calibration_is_kept_exactly() -> None:
+    a, b = Calibration(P), Calibration(P)
+    feed(a, np.random.default_rng(2).normal(0, 1, 500))
+    a.learn(np.array([2]), np.array([0.3]), np.array([False]), np.array([False]), np.array([False]))
+    b.load(unpack_state(pack_state(a.dump())))
+    for one in (a, b):
+        one.settle()
+    assert (a.z == b.z).all() and (a.window == b.window).all() and (a.level == b.level).all()
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2), st.booleans()), max_size=60))
+def test_the_ring_is_a_dictionary_that_forgets_the_oldest(steps: list[tuple[int, int, bool]]) -> None:
+    ring = Outcomes(16, 3)
+    slow: list[tuple[int, int, float]] = []
+    for number, (slot, pos, takes) in enumerate(steps):
+        if takes:
+            found = ring.take(slot, pos, 7.0)[:, 0].tolist()
+            assert found == [n for s, p, n in reversed(slow) if (s, p) == (slot, pos)]
+            slow = [x for x in slow if x[:2] != (slot, pos)]
+        else:
+            values = np.zeros((1, COLUMNS))
+            values[0, 0], values[0, RUN] = number, 7.0
+            ring.put(np.array([slot]), np.array([pos]), values)
+            slow.append((slot, pos, float(number)))
+            put_before = [n for n, (_, _, t) in enumerate(steps[: number + 1]) if not t][-16:]
+            slow = [x for x in slow if x[2] in put_before]
+        kept = Outcomes(16, 3)
+        kept.load(ring.dump())
+        ring = kept
+
+
+def test_what_was_put_aside_for_another_use_of_the_slot_does_not_count() -> None:
+    ring = Outcomes(16, 3)
+    values = np.zeros((2, COLUMNS))
+    values[:, RUN] = 7.0, 8.0
+    ring.put(np.array([1, 1]), np.array([2, 2]), values)
+    assert len(ring.take(1, 2, 8.0)) == 1
+
+
+NETWORK = network_from_map("A---B---C", {"1": "ABC", "2": "CBA"}, trips=3)
+
+
+def test_departures_given_that_the_bus_is_still_there() -> None:
+    departures = Departures(NETWORK, Terminals())
+    dice = np.random.default_rng(8)
+    deviation = dice.exponential(120, 2000)
+    departures.learn(np.zeros(len(deviation), np.int64), deviation)
+    zero = np.zeros(1, np.int64)
+    for waited in (-200.0, 0.0, 60.0, 200.0):
+        median = float(departures.median(zero, np.array([waited]))[0])
+        assert abs(median - np.median(deviation[deviation > waited])) < 20
+    assert float(departures.median(zero, np.array([5000.0]))[0]) == 5000.0  # later than any ever was: any moment
+    other = float(departures.median(zero + 1, np.array([0.0]))[0])
+    assert 30 < other < 150  # the network's departures, where the stop has none
+
+
+def test_turns_of_late_buses() -> None:
+    departures = Departures(NETWORK, Terminals())
+    departures.learn_turns(np.array([40.0] * 50 + [9000.0, -5.0]))
+    assert 40 < departures.turn_s < 55
+
+
+def test_the_profile_of_the_time_within_a_link() -> None:
+    places = PlaceProfile(Places())
+    share, link_s = np.array([0.05, 0.95]), np.array([60.0, 60.0])
+    cell = places.cell(share, np.array([False, True]))
+    assert cell.tolist() == [0, 19]
+    said = places.said(share, link_s)
+    assert said.tolist() == [0.8 * 0.95 * 60 + 10, 0.8 * (1 - 0.95) * 60 + 10]
+    assert places.factor(cell).tolist() == [1.0, 1.0]
+    for _ in range(500):
+        places.learn(cell, np.array([said[0], 40.0]), said)
+    factor = places.factor(cell)
+    assert factor[0] == 1.0 and 2.2 < factor[1] < 40 / said[1]
