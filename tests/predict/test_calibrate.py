@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -124,7 +125,9 @@ def test_the_profile_of_the_time_within_a_link() -> None:
     cell = places.cell(share, np.array([False, True]))
     assert cell.tolist() == [0, 19]
     said = places.said(share, link_s)
-    assert said.tolist() == [0.8 * 0.95 * 60 + 10, 0.8 * (1 - 0.95) * 60 + 10]
+    assert said == pytest.approx([0.8 * 0.95 * 60 + 10, 0.8 * (1 - 0.95) * 60 + 10])
+    # the dwell at the stop behind does not grow with the link
+    assert places.said(np.array([0.5]), np.array([600.0])) == pytest.approx([0.5 * (600 - 24) + 10])
     assert places.factor(cell).tolist() == [1.0, 1.0]
     for _ in range(500):
         places.learn(cell, np.array([said[0], 40.0]), said)

@@ -1,0 +1,189 @@
+"""Vehicles that name no trip: what is inferred of them, from maps and fixes."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from busd.days import Timetable
+from busd.engine import Engine, grid
+from busd.parameters import Parameters
+from busd.track.service import Service
+from busd.types import NetworkLoaded, Phase, PositionReceived, Progress, Started, Tick, TripHint, VehiclePosition
+from gtfs.calendar import service_day_start
+from gtfs.network import Network
+from gtfs.testing import MapFrame, frame_of_map, network_from_map
+
+MAP = """
+A---B---C---D---E
+                |
+                F
+"""
+FRAME = frame_of_map(MAP, cell_m=150.0)
+DAY = "20260302"
+SPEED = 8.0
+
+
+class Fleet:
+    """An engine and buses that drive between letters of the map."""
+
+    def __init__(self, network: Network, frame: MapFrame = FRAME) -> None:
+        self.network, self.frame = network, frame
+        self.engine = Engine(lambda digest: network, boards=False)
+        self.start = service_day_start(DAY, network.timezone)
+        self.at = self.start + 7 * 3600
+        self.engine.apply(Started(self.at, "e"))
+        self.engine.apply(NetworkLoaded(self.at, network.digest))
+
+    def report(self, at: float, vehicle: str, place: tuple[float, float], hint: TripHint | None = None) -> Progress:
+        position = VehiclePosition("t", vehicle, *place, self.start + at, self.start + at, hint=hint)
+        self.engine.apply(PositionReceived(self.start + at, position))
+        self.engine.apply(Tick(grid(self.start + at)))
+        return next(p for p in self.engine.progress() if p.vehicle_id == vehicle)
+
+    def drive(
+        self, at: float, vehicle: str, letters: str, step_s: float = 20.0, speed: float = SPEED
+    ) -> list[Progress]:
+        """Along straight lines from letter to letter, a report every ``step_s``."""
+        xy = [self.frame.cells[letter] for letter in letters]
+        legs = [float(np.hypot(b[0] - a[0], b[1] - a[1])) for a, b in itertools.pairwise(xy)]
+        out, gone = [], 0.0
+        while gone <= sum(legs):
+            k, rest = 0, gone
+            while k < len(legs) - 1 and rest > legs[k]:
+                rest -= legs[k]
+                k += 1
+            place = self.frame.between(letters[k], letters[k + 1], rest / legs[k])
+            out.append(self.report(at + gone / speed, vehicle, place))
+            gone += step_s * speed
+        return out
+
+    def trip(self, progress: Progress) -> str:
+        return "" if progress.trip is None else self.network.trip_id[progress.trip.trip_idx]
+
+
+def test_line_and_direction_come_from_the_way_the_bus_goes() -> None:
+    fleet = Fleet(network_from_map(MAP, {"1": "ABCDE", "1b": "EDCBA"}, trips=3, headway_s=600, cell_m=150.0))
+    there = fleet.drive(8 * 3600, "bus1", "ABCDE")
+    assert {fleet.trip(p) for p in there[3:-2]} == {"1-0"}
+    back = fleet.drive(8 * 3600 + 605, "bus2", "EDCBA")
+    assert {fleet.trip(p) for p in back[3:-2]} == {"1b-1"}
+
+
+def test_a_branch_is_known_once_the_bus_has_taken_it() -> None:
+    fleet = Fleet(network_from_map(MAP, {"1": "ABCDE", "2": "ABCDEF"}, trips=1, cell_m=150.0))
+    seen = fleet.drive(8 * 3600, "bus1", "ABCDEF")
+    assert fleet.trip(seen[-2]) == "2-0"
+
+
+def test_one_run_belongs_to_one_bus() -> None:
+    """Two buses of a line, both late by half a headway: the second is not on the run of the first."""
+    fleet = Fleet(network_from_map(MAP, {"1": "ABCDE"}, trips=4, headway_s=600, cell_m=150.0))
+    first = fleet.drive(8 * 3600 + 200, "bus1", "ABCDE")
+    second = fleet.drive(8 * 3600 + 260, "bus2", "ABCDE")
+    assert fleet.trip(first[-3]) == "1-0"
+    assert fleet.trip(second[-3]) != "1-0"
+
+
+def test_a_bus_far_from_every_line_is_on_no_run() -> None:
+    fleet = Fleet(network_from_map(MAP, {"1": "ABCDE"}, trips=3, headway_s=600, cell_m=150.0))
+    for i in range(30):
+        progress = fleet.report(8 * 3600 + 30 * i, "ferry", FRAME.beside("A", 3000.0 + 100 * i, 5000.0))
+    assert progress.trip is None
+    assert progress.phase in (Phase.DEADHEAD, Phase.OTHER)
+
+
+def test_a_bus_that_waits_before_its_departure_is_in_layover() -> None:
+    fleet = Fleet(network_from_map(MAP, {"1": "ABCDE"}, trips=3, headway_s=600, cell_m=150.0))
+    for i in range(10):
+        progress = fleet.report(8 * 3600 - 400 + 30 * i, "bus1", FRAME.beside("A", 20.0, 10.0 + i % 3))
+    assert fleet.trip(progress) == "1-0"
+    assert progress.phase is Phase.LAYOVER
+
+
+def test_a_trip_that_does_not_fit_is_not_believed_for_long() -> None:
+    network = network_from_map(MAP + "\n\nX---Y---Z", {"1": "ABCDE", "2": "XYZ"}, trips=3, headway_s=600, cell_m=150.0)
+    frame = frame_of_map(MAP + "\n\nX---Y---Z", cell_m=150.0)
+    fleet = Fleet(network, frame)
+    wrong = TripHint(trip_id="2-0")
+    last = None
+    for i in range(16):
+        place = frame.between("A", "E", min(i * 0.06, 1.0))
+        last = fleet.report(8 * 3600 + 20 * i, "bus1", place, wrong)
+    assert last is not None and fleet.trip(last) == "1-0"
+
+
+def test_what_is_believed_survives_a_restart_exactly() -> None:
+    network = network_from_map(MAP, {"1": "ABCDE", "1b": "EDCBA"}, trips=4, headway_s=300, cell_m=150.0)
+    one, other = Fleet(network), Fleet(network)
+    for fleet in (one, other):
+        fleet.drive(8 * 3600, "bus1", "ABC")
+    other.engine = Engine.restore(other.engine.snapshot(), lambda digest: network)
+    other.engine.makes_boards = False
+    for at, place in ((140, FRAME.between("C", "D", 0.3)), (170, FRAME.at("D")), (200, FRAME.between("D", "E", 0.9))):
+        assert one.report(8 * 3600 + at, "bus1", place) == other.report(8 * 3600 + at, "bus1", place)
+    assert one.engine.snapshot() == other.engine.snapshot()
+
+
+@given(st.integers(0, 6000), st.integers(0, 3000), st.integers(0, 4))
+def test_runs_of_a_pattern_in_a_window_are_those_of_the_slow_twin(low: int, width: int, pattern: int) -> None:
+    network = NETWORK
+    service = SERVICE
+    pattern %= len(network.pattern_route)
+    base = service_day_start(DAY, network.timezone) + 28000
+    _, found = service.runs_of_patterns(np.array([pattern]), np.array([base + low]), np.array([base + low + width]))
+    slow = [
+        n
+        for n in range(service.count)
+        if service.pattern[n] == pattern and base + low <= service.starts_at[n] <= base + low + width
+    ]
+    assert sorted(found.tolist()) == slow
+
+
+@given(st.floats(-200, 2600), st.floats(-500, 300), st.integers(0, 5000))
+def test_runs_that_start_near_a_point_are_those_of_the_slow_twin(x: float, y: float, low: int) -> None:
+    network, service = NETWORK, SERVICE
+    base = service_day_start(DAY, network.timezone) + 28000
+    _, found = service.runs_near(
+        np.array([x]), np.array([y]), 400.0, np.array([base + low]), np.array([base + low + 1200])
+    )
+    first = network.pattern_stop[network.pattern_stop_offset[service.pattern]]
+    near = np.hypot(network.stop_x[first] - x, network.stop_y[first] - y) <= 400.0
+    within = (service.starts_at >= base + low) & (service.starts_at <= base + low + 1200)
+    assert sorted(found.tolist()) == np.flatnonzero(near & within).tolist()
+
+
+def _service(network: Network) -> Service:
+    p = Parameters()
+    timetable = Timetable(network, p.boards.max_late_s, p.boards.horizon_s)
+    timetable.advance(service_day_start(DAY, network.timezone) + 8 * 3600)
+    return Service(network, timetable.days.values())
+
+
+NETWORK = network_from_map(MAP, {"1": "ABCDE", "1b": "EDCBA", "2": "ABCDEF"}, trips=9, headway_s=420, cell_m=150.0)
+SERVICE = _service(NETWORK)
+assert SERVICE.count >= 27
+
+
+@pytest.mark.parametrize("behind_s", [-60.0, 0.0, 240.0])
+def test_being_early_weighs_more_than_being_late(behind_s: float) -> None:
+    from busd.track.evidence import Punctuality
+
+    fit = Punctuality(Parameters().tracking).fit
+    late, early = fit(np.array([abs(behind_s) + 60.0])), fit(np.array([-abs(behind_s) - 60.0]))
+    assert late[0] > early[0]
+
+
+def test_scales_are_learned_from_the_fleet() -> None:
+    from busd.track.evidence import Punctuality
+
+    learned = Punctuality(Parameters().tracking)
+    rng = np.random.default_rng(5)
+    for _ in range(400):
+        deviation = np.where(rng.random(50) < 0.45, -1, 1) * 400 * np.abs(rng.standard_t(2, 50))
+        learned.observe(deviation, np.ones(50))
+    assert 330 < learned.early_s < 450 and 400 < learned.late_s < 520
