@@ -36,7 +36,7 @@ def test_parts_are_switched_with_words() -> None:
     ("item", "words"),
     [
         ("matching.nothing=1", "no parameter matching.nothing"),
-        ("nothing=1", "no parameter nothing"),
+        ("nowhere=1", "no parameter nowhere"),
         ("horizon_s=1", "boards.*write e.g."),
         ("matching.sigma_m=wide", "matching.sigma_m"),
         ("no-such-file.toml", "a file or key=value"),
