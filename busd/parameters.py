@@ -83,12 +83,16 @@ class Assigning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Tracking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which run a vehicle performs, from its positions and the timetable (track/hypotheses.py). Evidence in nats."""
+    """Which run a vehicle performs, from its positions and the timetable (track/hypotheses.py). Evidence in nats.
+
+    Chosen on wmata-2026-02-16 and capmetro 2015-03-07 with trips hidden, confirmed on nyc-b63 and capmetro 2015-06-07;
+    differences below half a point of right trips are noise there (a wrong trip of one bus is worth 0.7)."""
 
     # the timetable ----
     freedom: float = 2.0
     late_scale_s: float = 300.0
     early_scale_s: float = 120.0
+    """where learning of the scales begins; 420 late costs wmata 1 point, 90 early 0.4"""
     punctuality_minutes: float = 500.0
     """bus minutes that the two scales above are worth against what is observed"""
     punctuality_memory: float = 20000.0
@@ -117,11 +121,13 @@ class Tracking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     near_m: float = 50.0
     wait_sigma_m: float = 250.0
     wait_reach_m: float = 700.0
+    """a bus that waits for its departure is so near its first stop, on the shape or off it"""
     leave_early_s: float = 120.0
     usual_layover_s: float = 900.0
     patience_s: float = 600.0
     next_early_s: float = 1200.0
     next_late_s: float = 2400.0
+    """runs that leave a terminal so long before or after now are what a bus there may do next"""
     complete_m: float = 150.0
     """a bus that goes on to its next run from so near its last stop has reached that"""
     parked_s: float = 300.0
@@ -129,6 +135,7 @@ class Tracking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     # choices ----
     switch_prior: float = -4.0
     other_line: float = -6.0
+    """buses keep to their line: -2.5 costs capmetro 1 point where a rapid and a local line share a terminal"""
     ended_prior: float = -2.0
     seek_prior: float = -4.0
     seek_every_s: float = 15.0
@@ -136,7 +143,7 @@ class Tracking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     doubt: float = -5.0
     doubt_every_s: float = 110.0
     claim_trust: float = 0.97
-    """how sure it is that a run which another bus performs is not this bus's as well"""
+    """how sure it is that a run which another bus performs is not this bus's as well (0.9: wmata -1.5 points)"""
     keep: float = 12.0
     """a hypothesis so much lighter than the best is dropped"""
     stick: float = 3.0
