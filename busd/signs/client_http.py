@@ -31,12 +31,19 @@ async def follow_events(base: str, sign: ReferenceSign, clock: Clock, say: Say) 
     sign.connected(clock.monotonic(), Door.SSE)
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_S, sock_read=SILENCE_S)
     async with aiohttp.ClientSession(timeout=timeout, headers=_headers(sign)) as session:
+        failure: Exception | None = None
         try:
             async with asyncio.TaskGroup() as tasks:
                 for stop in sign.stops:
                     tasks.create_task(_follow_one(session, base, stop, sign, clock, say))
         except* (OSError, aiohttp.ClientError, ValueError) as errors:
-            raise OSError(str(errors.exceptions[0])) from None
+            failure = errors.exceptions[0]
+    # a task group that fails while it is cancelled tells of the failure alone (before Python 3.13)
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+    if failure is not None:
+        raise OSError(str(failure))
 
 
 async def _follow_one(
