@@ -31,19 +31,18 @@ async def follow_events(base: str, sign: ReferenceSign, clock: Clock, say: Say) 
     sign.connected(clock.monotonic(), Door.SSE)
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_S, sock_read=SILENCE_S)
     async with aiohttp.ClientSession(timeout=timeout, headers=_headers(sign)) as session:
-        failure: Exception | None = None
+        tasks = [asyncio.create_task(_follow_one(session, base, stop, sign, clock, say)) for stop in sign.stops]
         try:
-            async with asyncio.TaskGroup() as tasks:
-                for stop in sign.stops:
-                    tasks.create_task(_follow_one(session, base, stop, sign, clock, say))
-        except* (OSError, aiohttp.ClientError, ValueError) as errors:
-            failure = errors.exceptions[0]
-    # a task group that fails while it is cancelled tells of the failure alone (before Python 3.13)
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
-    if failure is not None:
-        raise OSError(str(failure))
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        if isinstance(error := task.exception(), OSError | aiohttp.ClientError | ValueError):
+            raise OSError(str(error)) from None
+        if error is not None:
+            raise error
 
 
 async def _follow_one(
