@@ -28,7 +28,7 @@ _EDGES_S = np.array([0.0, 180.0, 360.0, 600.0, 900.0, 1800.0])
 KINDS = 4  # mid-trip or terminal, off-peak or peak
 GROUPS = len(MIDDLES_S) * KINDS
 LOW, RIDER, MEDIAN, HIGH = range(4)
-_PRIOR_Z = np.array([-1.15, -0.95, 0.0, 1.35])
+_PRIOR_Z = np.array([-1.15, -0.75, 0.0, 1.35])
 """of a group nothing is known of: the fan of a skew normal error"""
 _FRESH = 25
 

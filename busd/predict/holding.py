@@ -49,13 +49,13 @@ class Holding:
 
     def slopes(self, typical_s: F64) -> tuple[F64, F64, F64]:
         """(slope b, mean earliness, variance of the excess) of all links; ``typical_s``: their usual time, [links],
-        which stands for the variance of links seldom seen: (15 s)^2 + 14 s t with the weight of three visits."""
+        which stands for the variance of links seldom seen: (15 s + 0.3 t)^2 with the weight of three visits."""
         s, p = self.sums, self.p
         n = np.maximum(s[:, N], 1)
         var = np.maximum(s[:, EE] - s[:, E] ** 2 / n, 0.0)
         cov = s[:, RE] - s[:, R] * s[:, E] / n
         spread = np.maximum(s[:, RR] - s[:, R] ** 2 / n, 0.0)
-        sigma2 = (spread + 3 * (225.0 + 14.0 * typical_s)) / (s[:, N] + 3)
+        sigma2 = (spread + 3 * (15 + 0.3 * typical_s) ** 2) / (s[:, N] + 3)
         weight = sigma2 / p.slope_tau**2
         common = self.common[0] / (self.common[1] + p.slope_prior)
         slope = np.minimum(np.maximum((cov + weight * common) / (var + weight), -0.95), 0.2)

@@ -54,7 +54,7 @@ class Predictor:
         self.outcomes = Outcomes(parameters.calibrating.pending, max(runs.width, 1))
         self.forecaster = Forecaster(network, vehicles, runs, self.journeys, self.learned, self.calibration, parameters)
         self.visits = VisitReader(network, vehicles, runs, self.journeys, self.learned, parameters)
-        self._samples, self._stride = parameters.calibrating.samples, parameters.calibrating.sample_stride
+        self._samples = parameters.calibrating.samples
         self._tended_at = 0.0
         self._sampled_at = 0.0
         self._phase = 0
@@ -101,10 +101,9 @@ class Predictor:
         self.journeys.reach(self.vehicles.size)
         if not math.isfinite(self.learned.table_at):
             self._refresh(at)
+        self.journeys.follow(rows, self.vehicles, self.forecaster.places.standing_m)
         slots = self.vehicles.slot[rows]
-        left = self.runs.stops[slots] - self.vehicles.next_pos[rows]
-        self.journeys.follow(rows, self.vehicles, left, self.forecaster.places.standing_m)
-        ahead = self.forecaster.ahead(rows, slots, self._next_pos(rows, slots, at))
+        ahead = self.forecaster.ahead(rows, slots, self.vehicles.next_pos[rows])
         first_at = self.forecaster.first_arrivals(rows, ahead, at)
         for depth in range(MAX_FOLLOWING + 1):
             ends_at, more = self._publish(rows, slots, ahead, first_at, at, depth > 0, outputs, changed)
@@ -118,13 +117,6 @@ class Predictor:
             ahead = self.forecaster.ahead(rows, slots, np.zeros(len(rows), np.int64))
             first_at = self.forecaster.next_departures(ahead, ends_at[keep], at)
         return outputs, changed
-
-    def _next_pos(self, rows: I64, slots: I64, at: float) -> I64:
-        """The stop ahead. A vehicle whose place on its run nobody knows has it all ahead before the run begins, and
-        nothing of it afterwards: sources go on naming a finished trip through the layover."""
-        begins_at = self.runs.base_at[slots] + self.network.departure_s[self.runs.time_row[slots]]
-        lost = ~np.isfinite(self.vehicles.distance_m[rows]) & (at > begins_at)
-        return np.where(lost, self.runs.stops[slots], self.vehicles.next_pos[rows])
 
     def _publish(
         self,
@@ -262,7 +254,7 @@ class Predictor:
         """The bus should have passed but was not seen to: it comes any moment. Stops behind keep their times."""
         runs = self.runs
         k, end = int(runs.first_pos[slot]), int(runs.end_pos[slot])
-        due = at + self.p.overdue_s
+        due = at + 2 * self.p.tend_s
         n = int((runs.p50[slot, k:end] < due).sum())
         rows = runs.wide[slot, k : k + n, PREDICTED]
         rows[:, P10] = np.maximum(rows[:, P10], at)
@@ -285,11 +277,11 @@ class Predictor:
         first, count = runs.first_pos[used], runs.end_pos[used] - runs.first_pos[used]
         live = self.vehicles.liveness[runs.vehicle[used]] == LIVE
         count = np.where(live, count, 0)
-        stride = max(self._stride, math.ceil(int(count.sum()) / self._samples))
+        stride = max(1, math.ceil(int(count.sum()) / self._samples))
         self._phase = (self._phase + 1) % 7919
         owner = np.repeat(np.arange(len(used)), count)
         place = np.arange(len(owner))
-        chosen = (place + self._phase * 3) % stride == 0
+        chosen = (place + self._phase * 5) % stride == 0
         owner, place = owner[chosen], place[chosen]
         pos = place - (np.cumsum(count) - count)[owner] + first[owner]
         slot = used[owner]
