@@ -127,8 +127,11 @@ def test_a_hole_in_the_middle_is_said_and_the_rest_read(tmp_path: Path, traffic:
 WRITER = """
 import sys
 from pathlib import Path
+import structlog
 from busd.journal import Journal, maintain
 from busd.types import Tick
+# A torn end is warned of in the log, which must not mix with the numbers on stdout.
+structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 journal = Journal(Path(sys.argv[1]), segment_bytes=65536)
 print("from", journal.seq, flush=True)
 while True:
