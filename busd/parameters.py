@@ -207,7 +207,7 @@ class Links(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bin_visits: float = 10.0
     """weight of "every hour alike" in a two-hour bin of the day type (3: 0.8 % worse, 12: 0.1 % better)"""
     half_life_days: float = 21.0
-    slope_tau: float = 0.1
+    slope_tau: float = 0.08
     """how much the time that an early bus loses may differ between links, s per s early (0.05 .. 0.2 tried; more
     helps capmetro and harms nyc-b63)"""
     slope_prior: float = 2e7
@@ -236,9 +236,9 @@ class Places(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     share: float = 0.8
     least_s: float = 10.0
-    """before anything is learned: 0.8 x link time x way left + 10 s (least absolute errors: 0.74-0.84 and 11-21 s)"""
-    dwell_link_s: float = 120.0
-    """what the dwell at the stop behind takes does not grow with links longer than this"""
+    most_s: float = 60.0
+    """before anything is learned: 0.8 x link time x way left + 10 s (least absolute errors: 0.74-0.84 and 11-21 s), on
+    long links no more than a minute off the even spread"""
     prior_samples: float = 40.0
     standing_m: float = 20.0
     standing_s: float = 15.0
@@ -252,16 +252,28 @@ class Terminals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Departures from first stops (predict/terminals.py)."""
 
     bin_s: float = 30.0
-    first_s: float = -300.0
-    bins: int = 60
+    span_s: float = 1800.0
+    """departures so early or late, and turns so long, are told apart"""
+    prior_late: tuple[tuple[float, float], ...] = (
+        (-15.0, 0.1),
+        (15.0, 0.45),
+        (45.0, 0.25),
+        (75.0, 0.12),
+        (105.0, 0.08),
+    )
+    """before anything is seen: on time to a minute late (value, share)"""
+    prior_turn: tuple[tuple[float, float], ...] = ((75.0, 0.3), (165.0, 0.3), (315.0, 0.2), (615.0, 0.2))
     prior_departures: float = 20.0
-    """weight of "on time to a minute late" in the network's departures"""
+    """weight of these in the network's departures"""
     stop_departures: float = 8.0
     """weight of the network's departures at one stop"""
+    prior_losses: tuple[float, float] = (90.0, 240.0)
+    loss_prior: float = 2.0
+    """mean error of the timetable and of the turn as a rule before anything is seen, and its weight in departures"""
     turn_s: float = 90.0
     turn_prior: float = 10.0
     """what a late bus needs to turn, before it is learned, and its weight in turns"""
-    turn_max_s: float = 1200.0
+    turn_max_s: float = 1800.0
     late_s: float = 120.0
     """a bus that arrives less than this before its next departure turns as fast as it can"""
 
@@ -269,19 +281,21 @@ class Terminals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Calibrating(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Intervals from errors (predict/calibrate.py). Group edges by predicted horizon; chosen on wmata."""
 
-    window: int = 12000
-    """newest outcomes kept of each group. With 1500 a city filled it in minutes, with outcomes of the same few buses:
-    80 % intervals held 75 % (wmata, nyc-b63)"""
+    window: int = 3000
+    """newest outcomes kept of each group"""
     prior_outcomes: int = 60
     """weight of the fan that stands for a group nothing is known of"""
-    rider_quantile: float = 0.2
-    """declared: missing a bus costs four times the wait that an early time causes, c_late / (c_late + c_miss)"""
-    adapt: float = 0.0004
+    rider_quantile: float = 0.14
+    """declared: missing a bus costs six times the wait that an early time causes, c_late / (c_late + c_miss)"""
+    adapt: float = 0.001
     """step of the adaptive level (Gibbs & Candes 2021) after each outcome"""
-    median_share: float = 0.7
-    """of a group's median error, how much moves the median"""
-    samples: int = 400
-    """predictions looked at again each half minute"""
+    median_shares: tuple[float, ...] = (0.2, 0.6, 0.85, 0.6, 0.6, 0.6)
+    """of a group's median error, how much moves the median, by horizon group. All of it would give every predicted
+    horizon a median error of 0; what is told shortly before the bus comes is better left a little early"""
+    samples: int = 1000
+    """predictions looked at again each half minute ..."""
+    sample_stride: int = 10
+    """... and at most every so manieth, since those of one bus go wrong together"""
     pending: int = 65536
     sigma_base_s: float = 20.0
     sigma_share: float = 0.07
@@ -294,10 +308,10 @@ class Predicting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """predictions farther ahead than this are not published"""
     min_dwell_s: float = 20.0
     """of a scheduled dwell at a time point, what a late bus still needs"""
-    overdue_s: float = 12.0
+    overdue_s: float = 15.0
     """a bus that should have passed but was not seen to is so far away at least (5 .. 20 tried: equal)"""
     tend_s: float = 15.0
-    """grid on which overdue times move on, to twice this ahead"""
+    """grid on which overdue times move on; not more than `overdue_s`, so that no published time lies in the past"""
     low_base_s: float = 20.0
     low_share: float = 0.10
     """without calibration: p10 = p50 - base - share x horizon"""

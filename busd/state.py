@@ -23,7 +23,7 @@ from busd.types import Board, Progress, VehiclePosition
 from gtfs.network import Network
 
 GRID_S = 0.1
-STATE_VERSION = 4
+STATE_VERSION = 5
 
 
 def grid(at: float) -> float:

@@ -223,21 +223,38 @@ class StopStatus(IntEnum):
 
 
 class PredictionTable(msgspec.Struct, frozen=True):
-    """Stop time updates of one vehicle made at one instant; parallel arrays, one row a stop still ahead.
+    """Stop time updates of one vehicle made at one instant, one row a stop still ahead.
 
-    Epoch seconds; NaN in ``arrival_p50`` withdraws the row."""
+    Epoch seconds; NaN in ``arrival_p50`` withdraws the row. ``times`` [n, 5] holds the columns that the properties
+    name; it is cut out of the arrays of the tick, since a city makes thousands of these."""
 
     vehicle_id: str
     trip: DatedTrip
     made_at: float
     measured_at: float
     stop_pos: IntArray
-    arrival_p10: FloatArray
-    arrival_p50: FloatArray
-    arrival_p90: FloatArray
-    arrival_rider: FloatArray
-    departure_p50: FloatArray
+    times: FloatArray
     basis: Basis = Basis.REALTIME
+
+    @property
+    def arrival_p10(self) -> FloatArray:
+        return self.times[:, 0]
+
+    @property
+    def arrival_p50(self) -> FloatArray:
+        return self.times[:, 1]
+
+    @property
+    def arrival_p90(self) -> FloatArray:
+        return self.times[:, 2]
+
+    @property
+    def arrival_rider(self) -> FloatArray:
+        return self.times[:, 3]
+
+    @property
+    def departure_p50(self) -> FloatArray:
+        return self.times[:, 4]
 
 
 class Departure(msgspec.Struct, frozen=True):

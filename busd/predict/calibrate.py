@@ -28,9 +28,10 @@ _EDGES_S = np.array([0.0, 180.0, 360.0, 600.0, 900.0, 1800.0])
 KINDS = 4  # mid-trip or terminal, off-peak or peak
 GROUPS = len(MIDDLES_S) * KINDS
 LOW, RIDER, MEDIAN, HIGH = range(4)
-_PRIOR_Z = np.array([-1.15, -0.75, 0.0, 1.35])
+_PRIOR_Z = np.array([-1.15, -0.95, 0.0, 1.35])
 """of a group nothing is known of: the fan of a skew normal error"""
 _FRESH = 25
+LOOKUP_S, LOOKUP_CELLS = 10.0, 360
 
 
 def group_of(ahead_s: F64, kind: I64) -> I64:
@@ -52,17 +53,23 @@ class Calibration:
         self.fresh = np.zeros(GROUPS, np.int64)
         self.z = np.tile(_PRIOR_Z, (GROUPS, 1))
         self._waiting: list[F64] = []
+        self._lookup = self._mixed()
 
     # ---- reading -----------------------------------------------------------------------------------------------------
 
     def quantiles(self, ahead_s: F64, kind: I64) -> F64:
-        """z of LOW, RIDER, MEDIAN, HIGH for each row, mixed between horizon groups; [rows, 4]."""
+        """z of LOW, RIDER, MEDIAN, HIGH for predictions ``ahead_s`` from now; [4, rows]."""
+        cell = np.minimum(ahead_s / LOOKUP_S, LOOKUP_CELLS - 1).astype(np.int64)
+        return np.take(self._lookup, cell * KINDS + kind, axis=1)
+
+    def _mixed(self) -> F64:
+        """z every LOOKUP_S of horizon, mixed between the middles of the groups; [4, cells * KINDS]."""
         tables = self.z.reshape(len(MIDDLES_S), KINDS, 4)
-        place = np.interp(ahead_s, MIDDLES_S, np.arange(len(MIDDLES_S)))
+        place = np.interp((np.arange(LOOKUP_CELLS) + 0.5) * LOOKUP_S, MIDDLES_S, np.arange(len(MIDDLES_S)))
         low = np.minimum(place.astype(np.int64), len(MIDDLES_S) - 2)
-        share = (place - low)[:, None]
-        mixed: F64 = tables[low, kind] * (1 - share) + tables[low + 1, kind] * share
-        return mixed
+        share = (place - low)[:, None, None]
+        mixed = tables[low] * (1 - share) + tables[low + 1] * share
+        return np.ascontiguousarray(mixed.reshape(-1, 4).T)
 
     # ---- learning ----------------------------------------------------------------------------------------------------
 
@@ -96,6 +103,7 @@ class Calibration:
             self.fresh[k] += n
             if self.fresh[k] >= min(_FRESH, self.filled[k] // 8 + 1):
                 self._renew(k)
+        self._lookup = self._mixed()
 
     def _renew(self, k: int) -> None:
         """Quantiles of the window; the prior counts as `Calibrating.prior_outcomes` outcomes."""
@@ -117,3 +125,4 @@ class Calibration:
         self._waiting = [state["waiting"]] if len(state["waiting"]) else []
         self.window[:] = 0
         self.window[:, : state["window"].shape[1]] = state["window"]
+        self._lookup = self._mixed()

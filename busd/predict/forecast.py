@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from busd.parameters import Parameters
-from busd.predict.calibrate import HIGH, LOW, MEDIAN, RIDER, Calibration
+from busd.predict.calibrate import MEDIAN, MIDDLES_S, Calibration
 from busd.predict.journeys import Journeys
 from busd.predict.kernels import fan, running_sums
 from busd.predict.learning import EARLY, RATIO, RECENT, SIGMA2, SLOPE, Learned
@@ -51,7 +51,7 @@ class Forecaster:
         self.network, self.vehicles, self.runs = network, vehicles, runs
         self.journeys, self.learned, self.calibration = journeys, learned, calibration
         self.p, self.parts, self.links = parameters.predicting, parameters.parts, parameters.links
-        self.places, self.terminals, self.calibrating = parameters.places, parameters.terminals, parameters.calibrating
+        self.places, self.calibrating = parameters.places, parameters.calibrating
         self.target_m = stop_targets(network, parameters.visits)
         self.peak = 0
 
@@ -145,24 +145,19 @@ class Forecaster:
         arrives = vehicles.matched_at[rows] + left
         if waits.any():
             k = np.flatnonzero(waits & has)
-            arrives[k] = self._departs(ahead, k, np.full(len(k), at), at)
+            arrives[k] = self._departs(ahead, k, self.journeys.ended_at[rows[k]], np.full(len(k), at))
         return np.where(np.isfinite(arrives), arrives, at)
 
     def next_departures(self, ahead: Ahead, inbound_at: F64, at: float) -> F64:
         """When buses that arrive at ``inbound_at`` leave for their next run; [n], epoch seconds."""
-        due = ahead.departure_at[ahead.start]
-        t = self.terminals
-        turned = inbound_at + (self.learned.departures.turn_s if self.parts.terminals else t.turn_s)
-        leaves = self._departs(ahead, np.arange(len(due)), np.minimum(inbound_at, due), at)
-        return np.where(inbound_at > due - t.late_s, np.maximum(leaves, turned), leaves)
+        return self._departs(ahead, np.arange(len(ahead.start)), inbound_at, np.maximum(inbound_at, at))
 
-    def _departs(self, ahead: Ahead, k: I64, here_until: F64, at: float) -> F64:
-        """Median departure of the runs ``k`` from their first stop, given that they are there at ``here_until``."""
+    def _departs(self, ahead: Ahead, k: I64, inbound_at: F64, here_until: F64) -> F64:
+        """Departures of the runs ``k`` from their first stop, given that their bus is there at ``here_until``."""
         due = ahead.departure_at[ahead.start[k]]
         if not self.parts.terminals:
             return np.maximum(due, here_until)
-        pattern = self.runs.pattern[ahead.slots[k]]
-        return due + self.learned.departures.median(pattern, here_until - due)
+        return self.learned.departures.expected(self.runs.pattern[ahead.slots[k]], due, inbound_at, here_until)
 
     def share_done(self, rows: I64, ahead: Ahead) -> F64:
         """Share of the current link's way that lies behind; [n], 0 at first stops."""
@@ -203,7 +198,7 @@ class Forecaster:
         return ahead.arrival_at + deviation
 
     def quantiles(self, ahead: Ahead, raw: F64, at: float, follows: bool) -> tuple[F64, F64]:
-        """((p10, rider point, median, p90) [rows, 4], scale [rows]).
+        """((p10, rider point, median, p90) [4, rows], scale [rows]).
 
         The scale of an error: s^2 = base^2 + sum of the links' variances + (share x horizon)^2."""
         c = self.calibrating
@@ -214,6 +209,6 @@ class Forecaster:
             return fan(raw, at, self.p), scale
         from_terminal = (ahead.first_pos == 0)[ahead.owner] | follows
         z = self.calibration.quantiles(h, self.kind(from_terminal))
-        out = raw[:, None] + z * scale[:, None]
-        out[:, MEDIAN] = raw + c.median_share * z[:, MEDIAN] * scale
-        return out[:, [LOW, RIDER, MEDIAN, HIGH]], scale
+        out: F64 = raw + z * scale
+        out[MEDIAN] = raw + np.interp(h, MIDDLES_S, c.median_shares) * z[MEDIAN] * scale
+        return out, scale

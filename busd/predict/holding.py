@@ -49,13 +49,15 @@ class Holding:
 
     def slopes(self, typical_s: F64) -> tuple[F64, F64, F64]:
         """(slope b, mean earliness, variance of the excess) of all links; ``typical_s``: their usual time, [links],
-        which stands for the variance of links seldom seen: (15 s + 0.3 t)^2 with the weight of three visits."""
+        which stands for the variance of links seldom seen: (15 s + 0.3 t)^2 with the weight of three visits,
+        and in proportion to t beyond 100 s."""
         s, p = self.sums, self.p
         n = np.maximum(s[:, N], 1)
         var = np.maximum(s[:, EE] - s[:, E] ** 2 / n, 0.0)
         cov = s[:, RE] - s[:, R] * s[:, E] / n
         spread = np.maximum(s[:, RR] - s[:, R] ** 2 / n, 0.0)
-        sigma2 = (spread + 3 * (15 + 0.3 * typical_s) ** 2) / (s[:, N] + 3)
+        unseen = (15.0 + 0.3 * np.minimum(typical_s, 100.0)) ** 2 * np.maximum(typical_s / 100.0, 1.0)
+        sigma2 = (spread + 3 * unseen) / (s[:, N] + 3)
         weight = sigma2 / p.slope_tau**2
         common = self.common[0] / (self.common[1] + p.slope_prior)
         slope = np.minimum(np.maximum((cov + weight * common) / (var + weight), -0.95), 0.2)

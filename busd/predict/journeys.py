@@ -10,6 +10,9 @@ from busd.table import Column, Table
 from busd.track.fleet import Vehicles
 from gtfs.network import F64, I64
 
+NEAR_END = 2
+"""a run left with so few stops ahead is over"""
+
 
 class Journeys(Table):
     """One row a vehicle, the row number of `Vehicles`."""
@@ -30,6 +33,7 @@ class Journeys(Table):
         "sample_count": ("i8", 0),
         # the last run's end, to see how long the turn took
         "ended_at": ("f8", -np.inf),
+        "stops_left": ("i8", 0),
     }
     slot: I64
     excess_s: F64
@@ -42,14 +46,17 @@ class Journeys(Table):
     sample_s: F64
     sample_count: I64
     ended_at: F64
+    stops_left: I64
 
     def reach(self, vehicles: int) -> None:
         """Rows for so many vehicles."""
         while self.size < vehicles:
             self.add()
 
-    def follow(self, rows: I64, vehicles: Vehicles, standing_m: float) -> None:
-        """Take in where the vehicles are now: another run halves the pace, a step of ``standing_m`` is movement."""
+    def follow(self, rows: I64, vehicles: Vehicles, stops_left: I64, standing_m: float) -> None:
+        """Take in where the vehicles are now: another run halves the pace, a step of ``standing_m`` is movement.
+
+        Sources go on to the next run up to a minute before the last stop: that ends the run before, too."""
         slot, here, at = vehicles.slot[rows], vehicles.distance_m[rows], vehicles.matched_at[rows]
         changed = self.slot[rows] != slot
         other = rows[changed]
@@ -57,6 +64,9 @@ class Journeys(Table):
         self.excess_s[other] *= 0.5
         self.expected_s[other] *= 0.5
         self.sample_pos[other] = -1
+        ends = other[(self.stops_left[other] > 0) & (self.stops_left[other] <= NEAR_END)]
+        self.ended_at[ends] = vehicles.measured_at[ends]
+        self.stops_left[rows] = stops_left
         moved = changed | ~(np.abs(here - self.moved_m[rows]) <= standing_m)
         self.moved_m[rows[moved]], self.moved_at[rows[moved]] = here[moved], at[moved]
 
@@ -64,8 +74,8 @@ class Journeys(Table):
         """How long it has been where it is, as of its last fix; [n]."""
         since, seen = self.moved_at[rows], vehicles.matched_at[rows]
         known = np.isfinite(since) & np.isfinite(seen)
-        standing: F64 = np.maximum(np.where(known, seen, 0.0) - np.where(known, since, 0.0), 0.0)
-        return standing
+        stood: F64 = np.maximum(np.where(known, seen, 0.0) - np.where(known, since, 0.0), 0.0)
+        return stood
 
     def pace(self, rows: I64, prior_s: float) -> F64:
         """Excess of its last links as a share of their expected time; [n]."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from busd.parameters import Predicting
-from gtfs.network import F64, I64
+from gtfs.network import F64, I64, Bool
 
 
 def running_sums(values: F64, owner: I64) -> F64:
@@ -21,9 +21,11 @@ def running_sums(values: F64, owner: I64) -> F64:
 
 
 def rising(values: F64, owner: I64) -> F64:
-    """The largest value of the same owner so far: [n] or [n, k], owners contiguous and ascending; values below 1e7."""
-    offset = owner * 1e8 if values.ndim == 1 else (owner * 1e8)[:, None]
-    risen: F64 = np.maximum.accumulate(values + offset, axis=0) - offset
+    """The largest value of the same owner so far: [.., n], owners contiguous and ascending; values below 1e7."""
+    offset = owner * 1e8
+    risen: F64 = values + offset
+    np.maximum.accumulate(risen, axis=-1, out=risen)
+    risen -= offset
     return risen
 
 
@@ -36,31 +38,45 @@ def departures(arrival: F64, arrival_at: F64, departure_at: F64, min_dwell_s: fl
 
 
 def fan(p50: F64, at: float, p: Predicting) -> F64:
-    """(p10, rider point, median, p90) without calibration, widening with the horizon; [rows, 4]."""
+    """(p10, rider point, median, p90) without calibration, widening with the horizon; [4, rows]."""
     ahead = np.maximum(p50 - at, 0.0)
     low = p50 - p.low_base_s - p.low_share * ahead
     high = p50 + p.high_base_s + p.high_share * ahead
-    return np.stack([low, p50 - p.rider_share * (p50 - low), p50, high], axis=1)
+    return np.stack([low, p50 - p.rider_share * (p50 - low), p50, high])
 
 
 def in_order(quantiles: F64, owner: I64, at: float, earliest: F64) -> F64:
-    """The four quantiles made honest; [rows, 4] of (p10, rider point, median, p90), epoch seconds.
+    """The four quantiles made honest; [4, rows] of (p10, rider point, median, p90), epoch seconds.
 
-    Each at least the one before it, none before ``earliest`` (the past, or the timetable at a first stop) unless the
-    median is, and none earlier than at the stop before (a bus does not overtake itself)."""
-    ordered = np.maximum.accumulate(quantiles, axis=1)
-    ordered[:, 2] = quantiles[:, 2]
-    ordered[:, :2] = np.minimum(ordered[:, :2], quantiles[:, 2:3])
-    ordered[:, 3] = np.maximum(ordered[:, 3], quantiles[:, 2])
-    bound = np.minimum(earliest, ordered[:, 2])[:, None]
-    ordered[:, :2] = np.maximum(ordered[:, :2], bound)
+    p10 <= rider point <= median <= p90; the first two not before ``earliest`` (the past, or the timetable at a first
+    stop) unless the median is; and none earlier than at the stop before (a bus does not overtake itself)."""
+    p10, rider, median, p90 = quantiles
+    bound = np.minimum(earliest, median)
+    ordered = np.empty_like(quantiles)
+    ordered[0] = np.maximum(np.minimum(p10, median), bound)
+    ordered[1] = np.maximum(np.minimum(rider, median), ordered[0])
+    ordered[2] = median
+    ordered[3] = np.maximum(p90, median)
     return rising(ordered - at, owner) + at
 
 
 def settled(new: F64, old: F64, at: float, p: Predicting) -> F64:
-    """``new`` where its median left the noise around the published one, else ``old``; [rows, k], column 1 the median.
+    """``new`` where its median left the noise around the published one, else ``old``; [4, rows], row 2 the median.
 
     No wobble: a time on a sign changes only for a reason larger than noise_s + noise_share x horizon."""
-    noise = p.noise_s + p.noise_share * np.maximum(new[:, 1] - at, 0.0)
-    keep = np.abs(new[:, 1] - old[:, 1]) < noise
-    return np.where(keep[:, None], old, new)
+    noise = p.noise_s + p.noise_share * np.maximum(new[2] - at, 0.0)
+    return np.where(np.abs(new[2] - old[2]) < noise, old, new)
+
+
+def first_and_last(chosen: Bool, start: I64, count: I64) -> tuple[I64, I64]:
+    """Of each run of rows ``start`` .. ``start + count``, which rows hold the first and the last chosen one, counted
+    from its start; [n] each. (count, -1) where none is."""
+    before = np.concatenate([[0], np.cumsum(chosen)])
+    where = np.flatnonzero(chosen)
+    low, high = before[start], before[start + count]
+    some = high > low
+    if not len(where):
+        return count.copy(), np.full(len(count), -1)
+    first = where[np.minimum(low, len(where) - 1)] - start
+    last = where[np.maximum(high, 1) - 1] - start
+    return np.where(some, first, count), np.where(some, last, -1)

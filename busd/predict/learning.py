@@ -35,7 +35,8 @@ class Seen:
     base_at: F64  # start of the service day, plus the shift of a frequency run
     day: I64  # ordinal of the service day
     at: F64  # arrival; departure at first stops
-    before_at: F64  # the same vehicle's arrival at the stop before (departure at the first one); NaN unknown
+    before_at: F64  # its arrival at the stop before (departure at the first one; at first stops the end of its run
+    # before); NaN unknown
     bracket_s: F64
 
 
@@ -78,7 +79,7 @@ class Learned:
         first = np.flatnonzero((seen.stop_pos == 0) & (seen.bracket_s <= p.max_bracket_s))
         if len(first):
             due = seen.base_at[first] + network.departure_s[seen.time_row[first]]
-            self.departures.learn(seen.pattern[first], seen.at[first] - due)
+            self.departures.learn(seen.pattern[first], due, seen.before_at[first], seen.at[first])
         took = seen.at - seen.before_at
         useful = (took >= p.shortest_s) & (took <= p.longest_s) & (seen.bracket_s <= p.max_bracket_s)
         k = np.flatnonzero(useful & (seen.stop_pos > 0))

@@ -52,7 +52,7 @@ class Outcomes:
             found.append(place)
             self.key[place] = -1
             place = int(self.older[place])
-        values = self.values[found]
+        values: F64 = self.values[np.array(found, np.int64)]
         mine: F64 = values[values[:, RUN] == run]
         return mine
 

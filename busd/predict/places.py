@@ -4,7 +4,7 @@ Time is not spread evenly over a link: it begins with the dwell at the stop behi
 ahead is likely to wait there (a signal, a queue), or it would have been through. Prior, for a bus that has gone the
 share x of the way and a link of expected time t:
 
-    left = (1 - x) (t - 0.2 min(t, 120 s)) + 10 s
+    left = (1 - x) t - min(0.2 (1 - x) t, 60 s) + 10 s
 
 times a factor learned for ten places x {moving, standing}, a ratio of sums of what came over what this says.
 """
@@ -31,8 +31,8 @@ class PlaceProfile:
 
     def said(self, share: F64, link_s: F64) -> F64:
         """The prior's seconds left; [n]."""
-        dwell = (1.0 - self.p.share) * np.minimum(link_s, self.p.dwell_link_s)
-        left: F64 = (1.0 - share) * (link_s - dwell) + self.p.least_s
+        even = (1.0 - share) * link_s
+        left: F64 = even - np.minimum((1.0 - self.p.share) * even, self.p.most_s) + self.p.least_s
         return left
 
     def cell(self, share: F64, standing: Bool) -> I64:

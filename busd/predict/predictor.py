@@ -9,6 +9,7 @@ Learns from the stop visits of the tick before it predicts; `tend` does what tim
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,17 +20,21 @@ from busd.predict import outcomes as put
 from busd.predict.calibrate import Calibration, group_of
 from busd.predict.forecast import Ahead, Forecaster
 from busd.predict.journeys import Journeys
-from busd.predict.kernels import departures, in_order, rising, settled
+from busd.predict.kernels import departures, first_and_last, in_order, rising, settled
 from busd.predict.learning import Learned
 from busd.predict.outcomes import Outcomes
 from busd.predict.visits import VisitReader
 from busd.track.assign import Assigner
-from busd.track.fleet import LIVE, P10, P50, P90, PREDICTED, RIDER, Runs, Vehicles
-from busd.types import Basis, Predicted, PredictionTable, StopVisit
+from busd.track.fleet import DEPARTURE, LIVE, P10, P50, P90, PREDICTED, RAW, RIDER, SCALE, TOLD, Runs, Vehicles
+from busd.types import Basis, DatedTrip, Predicted, PredictionTable, StopVisit
 from gtfs.network import F64, I64, Network
 
 MAX_FOLLOWING = 4  # runs of the block looked ahead; the horizon ends sooner in all but shuttle services
+BLOCK = 1024
+"""vehicles predicted at once: their arrays stay in the processor's cache"""
 SAMPLE_S = 30.0
+ORDER = [P10, RIDER, P50, P90]
+"""columns of `Runs.wide` in the order of quantiles"""
 
 Changed = tuple[int, int, int]
 """slot, and the stop positions [from, to) of which the predictions changed"""
@@ -54,7 +59,7 @@ class Predictor:
         self.outcomes = Outcomes(parameters.calibrating.pending, max(runs.width, 1))
         self.forecaster = Forecaster(network, vehicles, runs, self.journeys, self.learned, self.calibration, parameters)
         self.visits = VisitReader(network, vehicles, runs, self.journeys, self.learned, parameters)
-        self._samples = parameters.calibrating.samples
+        self._samples, self._stride = parameters.calibrating.samples, parameters.calibrating.sample_stride
         self._tended_at = 0.0
         self._sampled_at = 0.0
         self._phase = 0
@@ -96,14 +101,21 @@ class Predictor:
         """Re-predict the vehicles ``rows`` (all on a run). Outputs in row order, and what changed."""
         outputs: list[Predicted] = []
         changed: list[Changed] = []
+        if len(rows) > BLOCK:
+            for first in range(0, len(rows), BLOCK):
+                told, news = self.predict(rows[first : first + BLOCK], at)
+                outputs.extend(told)
+                changed.extend(news)
+            return outputs, changed
         if not len(rows):
             return outputs, changed
         self.journeys.reach(self.vehicles.size)
         if not math.isfinite(self.learned.table_at):
             self._refresh(at)
-        self.journeys.follow(rows, self.vehicles, self.forecaster.places.standing_m)
         slots = self.vehicles.slot[rows]
-        ahead = self.forecaster.ahead(rows, slots, self.vehicles.next_pos[rows])
+        left = self.runs.stops[slots] - self.vehicles.next_pos[rows]
+        self.journeys.follow(rows, self.vehicles, left, self.forecaster.places.standing_m)
+        ahead = self.forecaster.ahead(rows, slots, self._next_pos(rows, slots, at))
         first_at = self.forecaster.first_arrivals(rows, ahead, at)
         for depth in range(MAX_FOLLOWING + 1):
             ends_at, more = self._publish(rows, slots, ahead, first_at, at, depth > 0, outputs, changed)
@@ -117,6 +129,13 @@ class Predictor:
             ahead = self.forecaster.ahead(rows, slots, np.zeros(len(rows), np.int64))
             first_at = self.forecaster.next_departures(ahead, ends_at[keep], at)
         return outputs, changed
+
+    def _next_pos(self, rows: I64, slots: I64, at: float) -> I64:
+        """The stop ahead. A vehicle whose place on its run nobody knows has it all ahead before the run begins, and
+        nothing of it afterwards: sources go on naming a finished trip through the layover."""
+        begins_at = self.runs.base_at[slots] + self.network.departure_s[self.runs.time_row[slots]]
+        lost = ~np.isfinite(self.vehicles.distance_m[rows]) & (at > begins_at)
+        return np.where(lost, self.runs.stops[slots], self.vehicles.next_pos[rows])
 
     def _publish(
         self,
@@ -134,57 +153,71 @@ class Predictor:
         raw = self.forecaster.along(rows, ahead, first_at, at)
         ends_at = np.where(ahead.stops > 0, raw[np.maximum(ahead.start + ahead.stops - 1, 0)] if len(raw) else 0.0, at)
         quantiles, scale = self.forecaster.quantiles(ahead, raw, at, follows)
-        slot = slots[ahead.owner]
-        published = runs.wide[slot, ahead.pos]
-        columns = quantiles[:, [0, 2, 3, 1]]  # p10, median, p90, rider point, as in `Runs.wide`
+        cell = slots[ahead.owner] * runs.width + ahead.pos
+        table = runs.wide.reshape(-1, runs.wide.shape[2])
+        held = np.take(table, cell, axis=0)
         if self.parts.stability:
-            columns = settled(columns, published[:, : RIDER + 1], at, p)
-        columns[:, P50] = np.maximum(columns[:, P50], at + p.overdue_s)
+            quantiles = settled(quantiles, np.stack([held[:, column] for column in ORDER]), at, p)
+        quantiles[2] = np.maximum(quantiles[2], at + p.overdue_s)
         first = ahead.pos == 0
-        earliest = np.where(first, ahead.departure_at, at)
-        honest = in_order(columns[:, [P10, RIDER, P50, P90]], ahead.owner, at, earliest)
-        p50 = honest[:, 2]
+        honest = in_order(quantiles, ahead.owner, at, np.where(first, ahead.departure_at, at))
+        p10, rider, p50, p90 = honest
         leaves = np.where(first, p50, departures(p50, ahead.arrival_at, ahead.departure_at, p.min_dwell_s))
         leaves = rising(leaves - at, ahead.owner) + at
-        predicted = np.column_stack([honest[:, 0], p50, honest[:, 3], honest[:, 1], leaves])
         shown = p50 <= at + p.horizon_s
         end = np.bincount(ahead.owner[shown], minlength=len(slots))
-        told = leaves - p50 + honest[:, 1]
-        for i, slot_i in enumerate(slots.tolist()):
-            a, n, k = int(ahead.start[i]), int(end[i]), int(ahead.first_pos[i])
-            part = slice(a, a + n)
-            old_end = int(runs.end_pos[slot_i])
-            changed.append((slot_i, *self._news(slot_i, k, n, told[part], at)))
-            runs.wide[slot_i, k : k + n, PREDICTED] = predicted[part]
-            runs.raw[slot_i, k : k + n], runs.scale[slot_i, k : k + n] = raw[part], scale[part]
-            runs.wide[slot_i, k + n : max(old_end, k + n), PREDICTED] = np.nan
-            runs.first_pos[slot_i], runs.end_pos[slot_i], runs.made_at[slot_i] = k, k + n, at
-            if n:
-                outputs.append(self._table(int(rows[i]), slot_i, ahead.pos[part], predicted[part], at))
+        news, told = self._news(slots, ahead, end, leaves - p50 + rider, held[:, TOLD], at)
+        changed.extend(news)
+        for column, values in zip((P10, P50, P90, RIDER, DEPARTURE), (p10, p50, p90, rider, leaves)):
+            held[:, column] = values
+        held[:, TOLD], held[:, RAW], held[:, SCALE] = told, raw, scale
+        if not shown.all():
+            held[~shown, PREDICTED] = np.nan
+        table[cell] = held
+        runs.first_pos[slots], runs.end_pos[slots], runs.made_at[slots] = ahead.first_pos, ahead.first_pos + end, at
+        times = np.ascontiguousarray(held[:, PREDICTED])
+        outputs.extend(self._tables(rows, slots, ahead, end, times, at))
         return ends_at, (end == ahead.stops).astype(np.int64)
 
-    def _news(self, slot: int, k: int, n: int, told: F64, at: float) -> tuple[int, int]:
-        """Stop positions [from, to) whose boards may differ by this prediction of positions k..k + n.
+    def _news(
+        self, slots: I64, ahead: Ahead, end: I64, told: F64, old: F64, at: float
+    ) -> tuple[Iterator[Changed], F64]:
+        """The stop positions of each run whose boards may differ by this prediction, and what those boards will have
+        been told; ``end``: of how many stops times are published, [n]; ``told``, ``old``: the departures for riders,
+        now and when the boards were last worked out, [rows].
 
         Of a run whose bus has passed no stop, only what moved by half the hysteresis or into another minute: most
-        boards of a city never hear of most reports. ``told``: the departures for riders, [n]."""
-        runs = self.runs
-        begun = runs.following[slot] < 0
-        first, end = int(runs.first_pos[slot]), int(runs.end_pos[slot])
-        old = runs.told[slot, k : k + n].copy()
-        runs.told[slot, k : k + n] = told
-        if (begun and first != k) or end != k + n or at - float(runs.made_at[slot]) > self.p.frozen_s / 2:
-            return min(first, k) - 1, max(end, k + n)
-        moved = ~(np.abs(told - old) < self.hysteresis_s / 2) | ((told - at) // 60 != (old - at) // 60)
-        where = moved.nonzero()[0]
-        low, high = (k + int(where[0]), k + int(where[-1]) + 1) if len(where) else (k, k)
-        runs.told[slot, k : k + n] = np.where(moved, told, old)
+        boards of a city never hear of most reports."""
+        runs, k = self.runs, ahead.first_pos
+        begun = runs.following[slots] < 0
+        first, old_end = runs.first_pos[slots], runs.end_pos[slots]
+        anew = (begun & (first != k)) | (old_end != k + end) | (at - runs.made_at[slots] > self.p.frozen_s / 2)
+        moved = ~(np.abs(told - old) < self.hysteresis_s / 2) | (
+            np.floor((told - at) / 60.0) != np.floor((old - at) / 60.0)
+        )
+        kept = np.where(moved | anew[ahead.owner], told, old)
+        place = np.arange(len(told)) - ahead.start[ahead.owner]
+        low, high = first_and_last(moved & (place < end[ahead.owner]), ahead.start, ahead.stops)
+        low, high = np.where(high >= 0, k + low, k), k + high + 1
         # the bus may have come to stand at the next stop, or left the one before
-        return (k - 1, max(high, min(k + 1, k + n))) if begun else (low, high)
+        low = np.where(anew, np.minimum(first, k) - 1, np.where(begun, k - 1, low))
+        near = np.maximum(high, np.minimum(k + 1, k + end))
+        high = np.where(anew, np.maximum(old_end, k + end), np.where(begun, near, high))
+        return zip(slots.tolist(), low.tolist(), high.tolist()), kept
 
-    def _table(
-        self, row: int, slot: int, pos: I64, columns: F64, at: float, basis: Basis = Basis.REALTIME
-    ) -> Predicted:
+    def _tables(self, rows: I64, slots: I64, ahead: Ahead, end: I64, times: F64, at: float) -> Iterator[Predicted]:
+        """What is told of each run with anything to tell."""
+        runs, ids = self.runs, self.vehicles.ids
+        days, one = np.unique(runs.day[slots], return_index=True)
+        dates = {day: self.assigner.service_date(int(slots[k])) for day, k in zip(days.tolist(), one.tolist())}
+        columns = (rows, runs.trip[slots], runs.start_s[slots], runs.day[slots], self.vehicles.measured_at[rows])
+        places = (ahead.start, ahead.start + end)
+        for row, trip, start_s, day, seen_at, a, z in zip(*(column.tolist() for column in columns + places)):
+            if z > a:
+                dated = DatedTrip(trip, dates[day], None if start_s < 0 else start_s)
+                yield Predicted(PredictionTable(ids[row], dated, at, seen_at, ahead.pos[a:z], times[a:z]))
+
+    def _table(self, row: int, slot: int, pos: I64, times: F64, at: float, basis: Basis = Basis.REALTIME) -> Predicted:
         return Predicted(
             PredictionTable(
                 self.vehicles.ids[row],
@@ -192,11 +225,7 @@ class Predictor:
                 at,
                 float(self.vehicles.measured_at[row]),
                 pos,
-                columns[:, 0],
-                columns[:, 1],
-                columns[:, 2],
-                columns[:, 3],
-                columns[:, 4],
+                times,
                 basis,
             )
         )
@@ -254,12 +283,12 @@ class Predictor:
         """The bus should have passed but was not seen to: it comes any moment. Stops behind keep their times."""
         runs = self.runs
         k, end = int(runs.first_pos[slot]), int(runs.end_pos[slot])
-        due = at + 2 * self.p.tend_s
+        due = at + self.p.overdue_s
         n = int((runs.p50[slot, k:end] < due).sum())
         rows = runs.wide[slot, k : k + n, PREDICTED]
         rows[:, P10] = np.maximum(rows[:, P10], at)
         rows[:, P50] = due
-        for column in (P90, 4):
+        for column in (P90, DEPARTURE):
             rows[:, column] = np.maximum(rows[:, column], due)
         rows[:, RIDER] = np.minimum(np.maximum(rows[:, RIDER], at), due)
         changed.append((slot, k, k + n))
@@ -277,11 +306,11 @@ class Predictor:
         first, count = runs.first_pos[used], runs.end_pos[used] - runs.first_pos[used]
         live = self.vehicles.liveness[runs.vehicle[used]] == LIVE
         count = np.where(live, count, 0)
-        stride = max(1, math.ceil(int(count.sum()) / self._samples))
+        stride = max(self._stride, math.ceil(int(count.sum()) / self._samples))
         self._phase = (self._phase + 1) % 7919
         owner = np.repeat(np.arange(len(used)), count)
         place = np.arange(len(owner))
-        chosen = (place + self._phase * 5) % stride == 0
+        chosen = (place + self._phase * 3) % stride == 0
         owner, place = owner[chosen], place[chosen]
         pos = place - (np.cumsum(count) - count)[owner] + first[owner]
         slot = used[owner]

@@ -28,8 +28,8 @@ class Gate:
 
     @property
     def value(self) -> float:
-        said_came, said_said, _ = self.state.tolist()
-        return float(min(max(said_came / (said_said + self.p.gate_prior), 0.0), 1.0))
+        slope = float(self.state[0]) / (float(self.state[1]) + self.p.gate_prior)
+        return min(max(slope, 0.0), 1.0)
 
     def learn(self, said_s: F64, came_s: F64, at: float) -> None:
         """``said_s``: the excess the term told; ``came_s``: the one that came; [n]."""

@@ -1,8 +1,9 @@
 """When a bus leaves its first stop, given that it has not left yet.
 
-Departures minus the timetable, D, in bins of half a minute, for each first stop with the network's as the prior. The
-median of D among those later than w = "still here now": departure hazards say the same, bin by bin. A bus that comes
-in late leaves when it has turned: the inbound arrival plus what late buses here needed.
+Two rules, each a histogram per first stop with the network's as the prior (waits.py): departures by the *timetable*
+(actual - scheduled), and by the *turn* (departure - arrival of the run before). At most terminals the timetable rules;
+at some the bus turns and goes, whatever the timetable says. The rule with the smaller error so far is used, stop by
+stop. A bus that comes in too late for its departure leaves when it has turned.
 """
 
 from __future__ import annotations
@@ -12,83 +13,97 @@ from typing import Any
 import numpy as np
 
 from busd.parameters import Terminals
+from busd.predict.waits import Waits
 from gtfs.network import F64, I64, Network
+
+TIMETABLE, TURN = 0, 1
 
 
 class Departures:
-    """Histograms of D: the network's [bins], each first stop's [first stops, bins]; and turns of late buses."""
-
     def __init__(self, network: Network, p: Terminals) -> None:
         self.p = p
-        stops = network.pattern_stop[network.pattern_stop_offset[:-1]] if len(network.pattern_route) else np.zeros(0)
-        self.first_stops = np.unique(stops).astype(np.int64)
-        self.pattern_row = np.searchsorted(self.first_stops, stops).astype(np.int64)
-        self.network = np.zeros(p.bins)
-        self.stop = np.zeros((len(self.first_stops), p.bins), np.float32)
-        self.turns = np.array([p.turn_s * p.turn_prior, p.turn_prior])
-        self._edges = p.first_s + p.bin_s * np.arange(p.bins + 1)
-        prior = np.zeros(p.bins)
-        zero = int(-p.first_s // p.bin_s)
-        prior[zero - 1 : zero + 4] = (0.1, 0.45, 0.25, 0.12, 0.08)
-        self._prior = prior
+        first = network.pattern_stop[network.pattern_stop_offset[:-1]] if len(network.pattern_route) else np.zeros(0)
+        self.first_stops = np.unique(first).astype(np.int64)
+        self.row = np.searchsorted(self.first_stops, first).astype(np.int64)  # pattern -> row of its first stop
+        rows, weights = len(self.first_stops), (p.prior_departures, p.stop_departures)
+        self.timetable = Waits(rows, (-p.span_s, p.bin_s, int(2 * p.span_s / p.bin_s)), p.prior_late, *weights)
+        self.turn = Waits(rows, (0.0, p.bin_s, int(p.span_s / p.bin_s)), p.prior_turn, *weights)
+        self.late_turn = np.array([p.turn_s * p.turn_prior, p.turn_prior])
+        self.loss = np.tile(np.array(p.prior_losses) * p.loss_prior, (rows, 1))
+        self.judged = np.full(rows, p.loss_prior)
 
     # ---- reading -----------------------------------------------------------------------------------------------------
 
-    def median(self, pattern: I64, waited_s: F64) -> F64:
-        """Median of D among departures with D > ``waited_s`` (now - timetable, or what is sure); [n], seconds."""
-        p = self.p
-        weights = self.network + p.prior_departures * self._prior
-        weights = weights / weights.sum() * p.stop_departures + self.stop[self.pattern_row[pattern]]
-        place = (np.minimum(np.maximum(waited_s, p.first_s), self._edges[-1] - 1e-3) - p.first_s) / p.bin_s
-        bins = np.arange(p.bins)
-        # of the bin it is in, the part that lies ahead
-        ahead = np.minimum(np.maximum(bins + 1 - place[:, None], 0.0), 1.0)
-        mass = weights * ahead
-        cumulated = np.cumsum(mass, axis=1)
-        half = 0.5 * cumulated[:, -1:]
-        k = np.minimum((cumulated < half).sum(axis=1), p.bins - 1)
-        rows = np.arange(len(k))
-        within = (half[:, 0] - (cumulated[rows, k] - mass[rows, k])) / np.maximum(mass[rows, k], 1e-12)
-        low = np.maximum(k, place)
-        share = low + np.minimum(np.maximum(within, 0.0), 1.0) * (k + 1 - low)
-        median = np.where(cumulated[:, -1] > 0, p.first_s + p.bin_s * share, waited_s)
-        return np.asarray(np.maximum(median, waited_s))
+    def expected(self, pattern: I64, due: F64, inbound_at: F64, here_until: F64) -> F64:
+        """Departures of runs due at ``due``, whose bus came in (or will) at ``inbound_at`` (-inf: nobody knows) and is
+        (or will be) at the stop at ``here_until``; [n], epoch seconds."""
+        p, row = self.p, self.row[pattern]
+        by_timetable, by_turn = self.rules(row, due, inbound_at, here_until)
+        loss = self.loss[row]
+        leaves = np.where(np.isfinite(inbound_at) & (loss[:, TURN] < loss[:, TIMETABLE]), by_turn, by_timetable)
+        turned = inbound_at + self.late_turn_s
+        return np.where(inbound_at > due - p.late_s, np.maximum(leaves, turned), leaves)
+
+    def rules(self, row: I64, due: F64, inbound_at: F64, here_until: F64) -> tuple[F64, F64]:
+        """What both rules say; [n] each. NaN by the turn where nobody knows when the bus came in."""
+        by_timetable = due + self.timetable.median(row, here_until - due)
+        known = np.isfinite(inbound_at)
+        came = np.where(known, inbound_at, 0.0)
+        by_turn = came + self.turn.median(row, np.where(known, here_until - came, 0.0))
+        return by_timetable, np.where(known, by_turn, np.nan)
 
     @property
-    def turn_s(self) -> float:
+    def late_turn_s(self) -> float:
         """Mean turn of buses that came in too late for their next departure."""
-        return float(self.turns[0] / self.turns[1])
+        return float(self.late_turn[0] / self.late_turn[1])
 
     # ---- learning ----------------------------------------------------------------------------------------------------
 
-    def learn(self, pattern: I64, deviation_s: F64) -> None:
-        """Observed D; [n]."""
-        p = self.p
-        k = ((deviation_s - p.first_s) // p.bin_s).astype(np.int64)
-        k = np.minimum(np.maximum(k, 0), p.bins - 1)
-        np.add.at(self.network, k, 1.0)
-        np.add.at(self.stop, (self.pattern_row[pattern], k), np.float32(1.0))
-
-    def learn_turns(self, took_s: F64) -> None:
-        """Inbound arrival to departure of buses that were late for it; [n]."""
-        took = took_s[(took_s >= 0) & (took_s <= self.p.turn_max_s)]
-        self.turns += (float(took.sum()), float(len(took)))
+    def learn(self, pattern: I64, due: F64, inbound_at: F64, left_at: F64) -> None:
+        """Observed departures; [n] each. First both rules are judged by what they would have said when the bus came
+        in, then they learn."""
+        p, row = self.p, self.row[pattern]
+        turn = left_at - inbound_at
+        turned = (turn >= 0) & (turn <= p.turn_max_s)
+        k = np.flatnonzero(turned)
+        if len(k):
+            said = self.rules(row[k], due[k], inbound_at[k], inbound_at[k])
+            for rule, by in enumerate(said):
+                missed = np.minimum(np.abs(left_at[k] - by), p.span_s)
+                np.add.at(self.loss[:, rule], row[k], missed)
+            np.add.at(self.judged, row[k], 1.0)
+            self.turn.learn(row[k], turn[k])
+            late = inbound_at[k] > due[k] - p.late_s
+            self.late_turn += (float(turn[k][late].sum()), float(late.sum()))
+        self.timetable.learn(row, left_at - due)
 
     def fade(self, keep: float) -> None:
-        self.network *= keep
-        self.stop *= np.float32(keep)
-        self.turns *= keep
+        self.timetable.fade(keep)
+        self.turn.fade(keep)
+        self.late_turn *= keep
+        self.loss *= keep
+        self.judged *= keep
 
     def dump(self) -> dict[str, Any]:
-        return {"network": self.network, "stop": self.stop, "turns": self.turns}
+        return {
+            "timetable": self.timetable.dump(),
+            "turn": self.turn.dump(),
+            "late_turn": self.late_turn,
+            "loss": self.loss,
+            "judged": self.judged,
+        }
 
     def load(self, state: dict[str, Any]) -> None:
-        self.network, self.stop, self.turns = state["network"], state["stop"], state["turns"]
+        self.timetable.load(state["timetable"])
+        self.turn.load(state["turn"])
+        self.late_turn, self.loss, self.judged = state["late_turn"], state["loss"], state["judged"]
 
     def carry_over(self, old: Departures, here: I64, there: I64) -> None:
         """``here``, ``there``: stops of both networks that are the same."""
-        self.network, self.turns = old.network.copy(), old.turns.copy()
-        mine, other = np.isin(here, self.first_stops), np.isin(there, old.first_stops)
-        both = mine & other
+        both = np.isin(here, self.first_stops) & np.isin(there, old.first_stops)
         rows = np.searchsorted(self.first_stops, here[both])
-        self.stop[rows] = old.stop[np.searchsorted(old.first_stops, there[both])]
+        before = np.searchsorted(old.first_stops, there[both])
+        self.timetable.carry_over(old.timetable, rows, before)
+        self.turn.carry_over(old.turn, rows, before)
+        self.late_turn = old.late_turn.copy()
+        self.loss[rows], self.judged[rows] = old.loss[before], old.judged[before]

@@ -25,15 +25,14 @@ class VisitReader:
     ) -> None:
         self.network, self.vehicles, self.runs = network, vehicles, runs
         self.journeys, self.learned = journeys, learned
-        self.links, self.terminals = parameters.links, parameters.terminals
+        self.links = parameters.links
 
     def run_ids(self, slots: I64) -> F64:
         """A number for the run in each slot, exact in a float; tells the uses of a slot apart."""
         runs = self.runs
-        ids: F64 = np.asarray(
+        return np.asarray(
             (runs.trip[slots] * 100_000.0 + runs.start_s[slots] + 1) * 64.0 + runs.day[slots] % 64, np.float64
         )
-        return ids
 
     def learn(self, visits: list[StopVisit], at: float) -> tuple[I64, F64, Seen] | None:
         """Learn from the visits of a tick. Returns their (slots, run ids, as seen), None if no run of theirs is known
@@ -44,24 +43,25 @@ class VisitReader:
         for visit in visits:
             trip = visit.trip
             key = (ordinal_of(trip.service_date), trip.trip_idx, -1 if trip.start_s is None else trip.start_s)
-            found = self.runs.slot_of.get(key)
+            held = self.runs.slot_of.get(key)
             vehicle = self.vehicles.find(visit.vehicle_id)
             time = visit.arrival_at if visit.arrival_at is not None else visit.departure_at
-            if found is None or vehicle is None or time is None:
+            if held is None or vehicle is None or time is None:
                 continue
-            slots.append(found)
+            slots.append(held)
             vehicles.append(vehicle)
             read.append((float(visit.stop_pos), time, visit.bracket_s))
         if not slots:
             return None
-        slot, row, numbers = np.array(slots, np.int64), np.array(vehicles, np.int64), np.array(read)
-        seen = self._seen(slot, numbers[:, 0].astype(np.int64), numbers[:, 1], numbers[:, 2])
-        self._learn_turns(row, slot, seen)
+        slot, row, numbers = np.array(slots), np.array(vehicles), np.array(read)
+        seen = self._seen(row, slot, numbers[:, 0].astype(np.int64), numbers[:, 1], numbers[:, 2])
         k, excess, expected = self.learned.observe(seen, at)
         self._learn_journeys(row, slot, seen, k, excess, expected, at)
+        last = seen.stop_pos == self.runs.stops[slot] - 1
+        self.journeys.ended_at[row[last]] = seen.at[last]
         return slot, self.run_ids(slot), seen
 
-    def _seen(self, slot: I64, pos: I64, time: F64, bracket_s: F64) -> Seen:
+    def _seen(self, row: I64, slot: I64, pos: I64, time: F64, bracket_s: F64) -> Seen:
         runs = self.runs
         before = np.maximum(pos - 1, 0)
         left = np.where(before == 0, runs.departed_at[slot, before], runs.arrived_at[slot, before])
@@ -72,21 +72,9 @@ class VisitReader:
             base_at=runs.base_at[slot],
             day=runs.day[slot],
             at=time,
-            before_at=np.where(pos > 0, left, np.nan),
+            before_at=np.where(pos > 0, left, self.journeys.ended_at[row]),
             bracket_s=bracket_s,
         )
-
-    def _learn_turns(self, row: I64, slot: I64, seen: Seen) -> None:
-        """Runs that end, and what late buses needed before the next one."""
-        j = self.journeys
-        for i in np.flatnonzero(seen.stop_pos == self.runs.stops[slot] - 1).tolist():
-            j.ended_at[row[i]] = seen.at[i]
-        first = np.flatnonzero(seen.stop_pos == 0)
-        if len(first):
-            due = seen.base_at[first] + self.network.departure_s[seen.time_row[first]]
-            ended = j.ended_at[row[first]]
-            late = ended > due - self.terminals.late_s
-            self.learned.departures.learn_turns((seen.at[first] - ended)[late])
 
     def _learn_journeys(self, row: I64, slot: I64, seen: Seen, k: I64, excess: F64, expected: F64, at: float) -> None:
         """The pace of the buses, and what was left of their links."""

@@ -29,7 +29,9 @@ class Line:
         pos = np.array(list(p50))
         times = np.array(list(p50.values()), np.float64)
         return Predicted(
-            PredictionTable("bus", trip, at, at, pos, times - spread, times, times + spread, times - 30.0, times)
+            PredictionTable(
+                "bus", trip, at, at, pos, np.stack([times - spread, times, times + spread, times - 30.0, times], axis=1)
+            )
         )
 
     def seen(self, trip: DatedTrip, pos: int, at: float, vehicle: str = "bus") -> StopVisited:

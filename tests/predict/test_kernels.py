@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from busd.parameters import Predicting
-from busd.predict.kernels import departures, fan, in_order, rising, running_sums, settled
+from busd.predict.kernels import departures, fan, first_and_last, in_order, rising, running_sums, settled
 
 P = Predicting()
 NOW = 1_000_000.0
@@ -49,7 +49,7 @@ quantile_rows = st.lists(
 
 @given(quantile_rows)
 def test_quantiles_come_in_order_and_rise_along_the_trip(rows: list[list[tuple[float, ...]]]) -> None:
-    values = NOW + np.array([list(v) for g in rows for v in g])
+    values = NOW + np.array([list(v) for g in rows for v in g]).T
     owner = np.array([k for k, g in enumerate(rows) for _ in g], np.int64)
     honest = in_order(values.copy(), owner, NOW, np.full(len(owner), NOW))
     slow = []
@@ -57,32 +57,37 @@ def test_quantiles_come_in_order_and_rise_along_the_trip(rows: list[list[tuple[f
         best = [-np.inf] * 4
         for v in g:
             p10, rider, median, p90 = (NOW + x for x in v)
-            rider = max(p10, rider)
-            low, rider = min(p10, median), min(rider, median)
-            high = max(p10, rider, p90, median)
             bound = min(NOW, median)
-            row = [max(low, bound), max(rider, bound), median, max(high, NOW + v[1])]
-            row[3] = max(row[3], NOW + max(v[0], v[1], v[2], v[3]))
+            p10 = max(min(p10, median), bound)
+            row = [p10, max(min(rider, median), p10), median, max(p90, median)]
             best = [max(b, x) for b, x in zip(best, row)]
             slow.append(list(best))
-    np.testing.assert_allclose(honest, np.array(slow), atol=1e-5)
-    assert (np.diff(honest, axis=1) >= -1e-6).all()
+    np.testing.assert_allclose(honest.T, np.array(slow), atol=1e-5)
+    assert (np.diff(honest, axis=0) >= -1e-6).all()
     same = owner[1:] == owner[:-1]
-    assert (np.diff(honest, axis=0)[same] >= -1e-6).all()
+    assert (np.diff(honest, axis=1)[:, same] >= -1e-6).all()
 
 
 @given(st.lists(st.floats(NOW - 60, NOW + 7200), min_size=1, max_size=20))
 def test_without_calibration_the_fan_widens_with_the_horizon(p50: list[float]) -> None:
     median = np.sort(np.array(p50))
     quantiles = fan(median, NOW, P)
-    assert (np.diff(quantiles, axis=1) >= 0).all()
-    assert (np.diff(quantiles[:, 3] - quantiles[:, 0]) >= -1e-6).all()
+    assert (np.diff(quantiles, axis=0) >= 0).all()
+    assert (np.diff(quantiles[3] - quantiles[0]) >= -1e-6).all()
+
+
+@given(st.lists(st.lists(st.booleans(), max_size=6), min_size=1, max_size=6))
+def test_the_first_and_the_last_chosen_row_of_each_run(rows: list[list[bool]]) -> None:
+    count = np.array([len(g) for g in rows], np.int64)
+    first, last = first_and_last(np.array([v for g in rows for v in g], bool), np.cumsum(count) - count, count)
+    assert first.tolist() == [g.index(True) if any(g) else len(g) for g in rows]
+    assert last.tolist() == [len(g) - 1 - g[::-1].index(True) if any(g) else -1 for g in rows]
 
 
 def test_a_time_changes_only_for_a_reason_larger_than_its_noise() -> None:
-    old = NOW + np.array([[100, 120, 150], [580, 600, 700], [np.nan] * 3])
-    new = NOW + np.array([[101, 122, 160], [600, 620, 720], [10, 20, 30]])
+    old = NOW + np.array([[100, 110, 120, 150], [580, 590, 600, 700], [np.nan] * 4]).T
+    new = NOW + np.array([[101, 111, 122, 160], [600, 610, 620, 720], [10, 15, 20, 30]]).T
     kept = settled(new, old, NOW, P)
-    assert kept[0].tolist() == old[0].tolist()  # 2 s of 4.2 s
-    assert kept[1].tolist() == new[1].tolist()  # 20 s of 9.2 s
-    assert kept[2].tolist() == new[2].tolist()
+    assert kept[:, 0].tolist() == old[:, 0].tolist()  # 2 s of 4.2 s
+    assert kept[:, 1].tolist() == new[:, 1].tolist()  # 20 s of 9.2 s
+    assert kept[:, 2].tolist() == new[:, 2].tolist()

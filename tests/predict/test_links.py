@@ -111,7 +111,7 @@ def test_old_days_fade() -> None:
 def test_slopes_are_the_regression_shrunk_to_the_network() -> None:
     dice = np.random.default_rng(5)
     holding = Holding(3, P)
-    for _ in range(600):
+    for _ in range(3000):
         link = dice.integers(0, 3, 1)
         deviation = dice.uniform(-400, 200, 1)
         hold = np.array([0.6, 0.1, 0.0])[link]
