@@ -17,6 +17,8 @@ COMMANDS = {
     "bench": "busd.commands:bench",
     "feed": "busd.feed_commands:feed",
     "devices": "busd.device_commands:devices",
+    "explain": "busd.explain_commands:explain",
+    "detours": "busd.explain_commands:detours",
     "replay": "replay.cli:replay",
     "demo": "busd.demo:demo",
 }

@@ -82,7 +82,7 @@ def keys() -> None:
     click.echo(describe_config(), nl=False)
 
 
-BENCHES = ("ingest", "fanout", "e2e", "gtfs", "journal", "restart")
+BENCHES = ("ingest", "fanout", "e2e", "gtfs", "journal", "restart", "off-route")
 
 
 @click.command()
@@ -98,5 +98,5 @@ def bench(names: tuple[str, ...]) -> None:
 
     set_up_logging(LogConfig(level="warning"))
     for name in names or BENCHES:
-        result = importlib.import_module(f"busd.bench.{name}").run()
+        result = importlib.import_module(f"busd.bench.{name.replace('-', '_')}").run()
         click.echo(orjson.dumps({"bench": name} | result))

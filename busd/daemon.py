@@ -34,6 +34,7 @@ from busd.track.datum_watch import ShapeDistance
 from busd.track.events import Event
 from busd.types import BoardsChanged, NetworkLoaded, Output, Progress, VehicleEvent, VehiclePosition
 from busd.web.admin import DeviceDoor
+from busd.web.dispatch import DispatchDoor
 from busd.web.push import PushDoor
 from busd.web.server import WebServer, start_web
 from busd.web.services import WebServices
@@ -193,6 +194,14 @@ class Daemon:
                 lambda: self.jt808.connected() if self.jt808 is not None else [],
                 self.datums.rows,
                 lambda: self.jt808,
+            ),
+            dispatch=DispatchDoor(
+                self.config.web.admin_token,
+                engine.explain,
+                engine.similar_vehicles,
+                engine.detours,
+                self.line.take,
+                self.line.now,
             ),
         )
 

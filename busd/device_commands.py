@@ -8,19 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from busd.asking import CONFIG, TIMEOUT_S, URL, NotRunning, Where, ask, load, quoted
+
 if TYPE_CHECKING:
     from busd.config import Config
 
-_CONFIG = click.option(
-    "--config", "config_file", type=click.Path(path_type=Path), help="The TOML file the daemon runs with."
-)
-_URL = click.option("--url", help="Where the daemon's web port is, if the configuration does not say it right.")
-TIMEOUT_S = 15.0
-
 
 @click.group(invoke_without_command=True)
-@_CONFIG
-@_URL
+@CONFIG
+@URL
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.option("--connected", is_flag=True, help="Only devices that are connected or were heard in this run.")
 @click.pass_context
@@ -44,8 +40,8 @@ def devices(ctx: click.Context, config_file: Path | None, url: str | None, as_js
 
 @devices.command(name="import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@_CONFIG
-@_URL
+@CONFIG
+@URL
 @click.pass_context
 def import_(ctx: click.Context, file: Path, config_file: Path | None, url: str | None) -> None:
     """Enter devices from a table: columns phone, imei, id, plate (at least one) and vehicle_id, UTF-8 CSV. Where no
@@ -55,8 +51,8 @@ def import_(ctx: click.Context, file: Path, config_file: Path | None, url: str |
     try:
         _, report = _ask(where, "POST", "", body, "text/csv")
         place = "the running daemon"
-    except _NotRunning:
-        report = _import_directly(_load(where[0], writes=True), body)
+    except NotRunning:
+        report = _import_directly(load(where[0], writes=True), body)
         place = "the state directory (no daemon is running)"
     click.echo(f"{report['added']} new, {report['changed']} changed, in {place}")
     for line, problem in report["problems"]:
@@ -85,7 +81,7 @@ def set_(ctx: click.Context, kind: str, key: str, vehicle_id: str) -> None:
 @click.pass_context
 def remove(ctx: click.Context, kind: str, key: str) -> None:
     """Forget a device; a terminal loses its code too and has to register again."""
-    status, _ = _ask(ctx.obj, "DELETE", f"/{kind}/{_quoted(key)}", known=(404,))
+    status, _ = _ask(ctx.obj, "DELETE", f"/{kind}/{quoted(key)}", known=(404,))
     if status == 404:
         raise click.ClickException(f"no {kind} {key!r} is known")
 
@@ -111,7 +107,7 @@ def conflicts(ctx: click.Context, as_json: bool) -> None:
 @click.pass_context
 def release(ctx: click.Context, phone: str) -> None:
     """End a conflict: the phone is one terminal, and its positions are used again."""
-    status, answer = _ask(ctx.obj, "POST", f"/phone/{_quoted(phone)}/release", known=(404,))
+    status, answer = _ask(ctx.obj, "POST", f"/phone/{quoted(phone)}/release", known=(404,))
     if status == 404:
         raise click.ClickException(answer.get("detail", answer["error"]))
     click.echo(f"released {answer['released']}")
@@ -142,7 +138,7 @@ def send(
     from busd.device_tables import show_answer
 
     order = orjson.dumps(_order(command, arguments) | {"timeout_s": timeout})
-    path = f"/phone/{_quoted(phone)}/command"
+    path = f"/phone/{quoted(phone)}/command"
     status, answer = _ask(ctx.obj, "POST", path, order, known=(400, 404, 409, 504), timeout_s=timeout + TIMEOUT_S)
     if status != 200:
         raise click.ClickException(answer.get("detail", answer["error"]))
@@ -172,34 +168,8 @@ def _order(command: str, arguments: tuple[str, ...]) -> dict[str, Any]:
     return {"command": "set", "parameters": {name: value for name, _, value in changes}}
 
 
-def _quoted(text: str) -> str:
-    from urllib.parse import quote
-
-    return quote(text, safe="")
-
-
-# ---- the daemon ------------------------------------------------------------------------------------------------------
-
-
-class _NotRunning(click.ClickException):
-    pass
-
-
-def _load(config_file: Path | None, writes: bool = False) -> Config:
-    """The configuration; without a file the defaults, which are enough to ask a daemon on this machine, not to write
-    into its files."""
-    import os
-
-    from busd.config import load_config
-
-    env = dict(os.environ)
-    if config_file is None and not writes:
-        env.setdefault("BUSD__GTFS__PATH", "feed.zip")
-    return load_config(config_file, env)
-
-
 def _ask(
-    where: tuple[Path | None, str | None],
+    where: Where,
     method: str,
     path: str,
     body: bytes | None = None,
@@ -207,47 +177,7 @@ def _ask(
     known: Sequence[int] = (),
     timeout_s: float = TIMEOUT_S,
 ) -> tuple[int, Any]:
-    """(status, JSON) of the admin door; `click.ClickException` says what is wrong in words."""
-    import http.client
-    from urllib.parse import urlsplit
-
-    import orjson
-
-    config_file, url = where
-    token = ""
-    if url is None or config_file is not None:
-        config = _load(config_file)
-        token = config.web.admin_token
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(config.web.host, config.web.host)
-        url = url or f"http://{f'[{host}]' if ':' in host else host}:{config.web.port}"
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise click.ClickException(f"{url!r} is no http address")
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname, parts.port, timeout=timeout_s)
-    headers = {"Content-Type": content_type} | ({"Authorization": f"Bearer {token}"} if token else {})
-    try:
-        connection.request(method, parts.path.rstrip("/") + "/v1/admin/devices" + path, body, headers)
-        answer = connection.getresponse()
-        data = answer.read()
-    except ConnectionRefusedError as error:
-        raise _NotRunning(f"no daemon at {url}; is `busd run` up?") from error
-    except (OSError, http.client.HTTPException) as error:
-        raise click.ClickException(f"{url}: {error}") from error
-    finally:
-        connection.close()
-    if answer.status == 401:
-        raise click.ClickException(
-            f"{url} refuses: give --config with web.admin_token, or ask from the daemon's own machine"
-        )
-    try:
-        result = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise click.ClickException(f"{url} answers {answer.status} and no JSON; is that busd?") from error
-    if answer.status != 200 and answer.status not in known:
-        detail = result.get("detail") or result.get("error") if isinstance(result, dict) else result
-        raise click.ClickException(f"{url} answers {answer.status}: {detail}")
-    return answer.status, result
+    return ask(where, method, "/v1/admin/devices" + path, body, content_type, known, timeout_s)
 
 
 def _import_directly(config: Config, body: bytes) -> Mapping[str, Any]:

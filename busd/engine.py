@@ -14,7 +14,8 @@ import numpy as np
 from busd.board import STATES, Touched
 from busd.errors import Reason
 from busd.state import GRID_S, EngineState, grid
-from busd.track.vet import vet_against_last, vet_alone
+from busd.track.events import Event
+from busd.track.vet import note_elsewhere, vet_against_last, vet_alone
 from busd.types import (
     AnyInput,
     BoardsChanged,
@@ -26,6 +27,7 @@ from busd.types import (
     Rejected,
     Started,
     Tick,
+    VehicleEvent,
     VehiclePosition,
 )
 from gtfs.network import I64
@@ -48,7 +50,10 @@ class Engine(EngineState):
                 return self._load(entry)
             case Started():
                 return self._start(entry)
-            case PriorsLoaded() | OperatorCommand():
+            case OperatorCommand():
+                self._obey(entry)
+                return []
+            case PriorsLoaded():
                 return []
 
     def _start(self, entry: Started) -> list[Output]:
@@ -59,8 +64,15 @@ class Engine(EngineState):
             self.boards_kept.epoch = entry.epoch
         return []
 
+    def _obey(self, entry: OperatorCommand) -> None:
+        """``detour``: ``id`` of a finding, ``verdict`` confirm or dismiss. What does not fit the state changes nothing."""
+        if entry.name == "detour" and self._network is not None:
+            number, verdict = entry.args.get("id"), entry.args.get("verdict")
+            if isinstance(number, int) and isinstance(verdict, str):
+                self.tracker.detours.decide(number, verdict, entry.operator)
+
     def _position(self, entry: PositionReceived) -> list[Output]:
-        position = entry.position
+        position, outputs = entry.position, list[Output]()
         reason = vet_alone(position, entry.at, self.parameters.vetting, historical=entry.historical)
         if reason is None:
             row = self.vehicles.row(position)
@@ -71,7 +83,13 @@ class Engine(EngineState):
             if reason is None:
                 self._accept(row, position)
                 return []
-        return [Rejected(entry.at, position.source, reason, position.vehicle_id, report_id=position.report_id)]
+            if reason is Reason.JUMP:
+                words = note_elsewhere(position, self.vehicles, row, self.parameters.watching)
+                if words is not None:
+                    event = VehicleEvent(entry.at, position.vehicle_id, Event.SOURCES, words)
+                    self.vehicles.log.tell(row, event, outputs)
+        outputs.append(Rejected(entry.at, position.source, reason, position.vehicle_id, report_id=position.report_id))
+        return outputs
 
     def _accept(self, row: int, position: VehiclePosition) -> None:
         vehicles = self.vehicles
@@ -102,12 +120,12 @@ class Engine(EngineState):
             parts = [Touched(*x) for x in changed] + [Touched(slot, 0, int(self.runs.stops[slot])) for slot in touched]
             self._show(np.union1d(self.boards_kept.stops_of(parts), self.boards_kept.due(at)), at, outputs, touched)
         else:
-            self.tracker.release(touched)
+            self.tracker.holding.release(touched)
         return outputs
 
     def _show(self, stops: I64, at: float, outputs: list[Output], left: list[int]) -> None:
         """The boards of ``stops``, or of all where the state of all changes; ``left``: runs that nobody performs."""
-        self.tracker.release(left)
+        self.tracker.holding.release(left)
         state = self._board_state(at)
         if state != self._state:
             self._state, stops = state, np.arange(len(self.network.stop_lat))

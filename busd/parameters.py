@@ -26,6 +26,9 @@ class Vetting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """so many rejected fixes that agree with each other are the truth, and the last accepted one was the outlier"""
     jump_memory_s: float = 600.0
     """after so long without an accepted fix anything is believed"""
+    source_hold_s: float = 180.0
+    """a vehicle is followed through one source until that has been silent for so long, where another one says that it is
+    somewhere else"""
     frozen_count: int = 4
     """so many identical coordinates at speed mean that the receiver repeats itself"""
     frozen_speed_mps: float = 3.0
@@ -60,6 +63,77 @@ class Matching(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reset_s: float = 1200.0
     """after a gap this long the last place does not bound the next"""
     off_route_misses: int = 3
+    """after so many fixes without a place the run itself is doubted (track/inference.py)"""
+
+
+class OffRoute(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When a bus has left the route of its run and when it is back (track/off_route.py). Metres off the shape count as
+    they would where `Matching.max_offset_m` is the tolerance: less where the shape is made up."""
+
+    far_m: float = 40.0
+    """farther than this is beside the street: four standard deviations of a fix"""
+    back_m: float = 25.0
+    """nearer than this is on it; between the two nothing changes"""
+    clear_m: float = 60.0
+    """so far that one fix is enough after a long silence, and that standing there is no noise"""
+    sure_m: float = 300.0
+    """one fix is enough, if a bus can have driven there"""
+    sure_speed_mps: float = 20.0
+    far_fixes: int = 3
+    moved_m: float = 150.0
+    """straight from the first fix far from the shape to the farthest: noise does not travel"""
+    crept_m: float = 60.0
+    """the same in a jam, where the fixes are spread over `while_s`"""
+    while_s: float = 25.0
+    no_noise_m: float = 100.0
+    """two fixes so far off are no noise, though the bus stands"""
+    standing_s: float = 55.0
+    silent_s: float = 70.0
+    sparse_s: float = 75.0
+    """a silence of this length: the next fix must decide alone, if dispatchers are to know within 90 s"""
+    near_fixes: int = 2
+    beside_fixes: int = 6
+    beside_m: float = 30.0
+    slack_m: float = 60.0
+    """a step along the shape and the step on the ground may differ by so much, and half of it, on the same street"""
+    driven_m: float = 300.0
+    """before its time a bus is on its way only if it has driven so far along its run"""
+    believed_s: float = 1800.0
+    """a bus that names its trip keeps it for so long off its route; then the trip itself is doubted"""
+    end_zone_m: float = 150.0
+    """a bus that was last seen this near the end of its run goes home, if it leaves the route there"""
+
+
+class Detours(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When the excursions of several buses are one detour (track/detour.py)."""
+
+    same_m: float = 100.0
+    """two buses leave at the same place if the stretches in which they did come this near to each other"""
+    vehicles: int = 2
+    passes: int = 3
+    """so many vehicles, or so many passes of one, make a finding of what was a single bus's affair"""
+    returns: int = 2
+    """so many passes on the route, and none off it between them, end a detour"""
+    forget_s: float = 43200.0
+    """so long after its last pass a detour is over anyway"""
+    held: int = 200
+    """more are not kept; the oldest go first"""
+
+
+class Watching(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What dispatchers are told of (track/watch.py). Two values: the state is entered at the first, left at the second."""
+
+    no_progress_s: float = 600.0
+    """a bus on its way that has not come on for so long (TheTransitClock: 8 min)"""
+    no_progress_m: float = 60.0
+    delayed_s: float = 900.0
+    recovered_s: float = 600.0
+    left_early_s: float = 60.0
+    left_late_s: float = 300.0
+    not_leaving_s: float = 300.0
+    twin_jumps: int = 4
+    """so many reports in `twin_s` from somewhere else, between reports from here: two devices have one vehicle id"""
+    twin_s: float = 900.0
 
 
 class Visits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -199,6 +273,9 @@ class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     visits: Visits = Visits()
     assigning: Assigning = Assigning()
     tracking: Tracking = Tracking()
+    off_route: OffRoute = OffRoute()
+    detours: Detours = Detours()
+    watching: Watching = Watching()
     predicting: Predicting = Predicting()
     boards: Boards = Boards()
 

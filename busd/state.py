@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from difflib import get_close_matches
 from typing import Any, Self
 
 import msgspec
@@ -15,13 +16,14 @@ from busd.errors import JournalError
 from busd.parameters import Parameters
 from busd.predict.predictor import Predictor
 from busd.table import pack_state, unpack_state
+from busd.track.explain import explain_vehicle
 from busd.track.fleet import Runs, Vehicles
 from busd.track.tracker import Tracker
 from busd.types import Board, Progress, VehiclePosition
 from gtfs.network import Network
 
 GRID_S = 0.1
-STATE_VERSION = 3
+STATE_VERSION = 4
 
 
 def grid(at: float) -> float:
@@ -111,6 +113,21 @@ class EngineState:
         """The latest of every live vehicle."""
         return self.tracker.live_progress() if self._network is not None else []
 
+    def explain(self, vehicle_id: str) -> dict[str, Any] | None:
+        """Why a vehicle is predicted or not (`busd.track.explain`); None if it has never reported."""
+        row = self.vehicles.find(vehicle_id)
+        if row is None or self._network is None:
+            return None
+        return explain_vehicle(self.tracker, row, self._at)
+
+    def similar_vehicles(self, vehicle_id: str, limit: int = 5) -> list[str]:
+        """Known ids that one may have meant."""
+        return get_close_matches(vehicle_id, self.vehicles.ids, limit, 0.6)
+
+    def detours(self) -> list[dict[str, Any]]:
+        """Findings of `busd.track.detour`, newest first."""
+        return self.tracker.detours.findings() if self._network is not None else []
+
     # ---- the parts ------------------------------------------------------------------------------------------------------
 
     def _reset(self) -> None:
@@ -136,7 +153,7 @@ class EngineState:
     def _stages(self, network: Network) -> tuple[Predictor, Tracker]:
         tracker = Tracker(network, self.timetable, self.vehicles, self.runs, self.parameters)
         predictor = Predictor(network, self.timetable, self.vehicles, self.runs, tracker.assigner, self.parameters)
-        tracker.withdraw = predictor.withdraw
+        tracker.holding.withdraw = predictor.withdraw
         return predictor, tracker
 
     def _state_deadline(self) -> float:
@@ -163,7 +180,7 @@ class EngineState:
         }
         if self._network is not None:
             state |= {"runs": self.runs.dump(), "boards": self.boards_kept.dump(), "timetable": self.timetable.dump()}
-            state["inference"] = self.tracker.dump()
+            state["tracker"] = self.tracker.dump()
         return pack_state(state)
 
     @classmethod
@@ -183,6 +200,6 @@ class EngineState:
             engine.timetable.load(state["timetable"])
             engine.runs.load(state["runs"])
             engine.boards_kept.load(state["boards"])
-            engine.tracker.load(state["inference"])
+            engine.tracker.load(state["tracker"])
         engine._waiting = [(row, msgspec.convert(report, VehiclePosition)) for row, report in state["waiting"]]
         return engine

@@ -38,6 +38,11 @@ class Assigner:
         found = self._nearest_run(trip, hint, at) if trip is not None else None
         return None if found is None or found[1] < 0 else (found[0], found[1])
 
+    def may_mean(self, hint: TripHint, at: float) -> bool:
+        """Does any service day bring the named trip near ``at``?"""
+        trip = self.network.find_trip(hint.trip_id) if hint.trip_id is not None else None
+        return trip is not None and self._nearest_run(trip, hint, at) is not None
+
     def slot_of(self, day: int, trip: int, start_s: int, run: int) -> int:
         """The slot of a run, opened if need be."""
         key = (day, trip, start_s)

@@ -74,6 +74,8 @@ def create_app(services: WebServices, public_url: str = "") -> web.Application:
         app.router.add_get("/feeds/{name}", services.push.get, allow_head=False)
     if services.devices is not None:
         services.devices.add_to(app)
+    if services.dispatch is not None:
+        services.dispatch.add_to(app)
 
     async def rounds(_: web.Application) -> AsyncIterator[None]:
         services.bus.on_flush(hub.announce)

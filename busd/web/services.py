@@ -11,6 +11,7 @@ from busd.clock import Clock
 from busd.signs.frames import FrameCache
 from busd.types import Progress
 from busd.web.admin import DeviceDoor
+from busd.web.dispatch import DispatchDoor
 from busd.web.push import PushDoor
 
 
@@ -39,5 +40,7 @@ class WebServices:
     """where sources post their reports"""
     devices: DeviceDoor | None = None
     """the operator's door to the device registry"""
+    dispatch: DispatchDoor | None = None
+    """what dispatchers ask: a bus explained, detours"""
     tick_s: float = 1.0
     """real seconds between two rounds of the rider websocket; a board or a bus is sent at most once a round"""
