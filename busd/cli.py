@@ -19,6 +19,8 @@ COMMANDS = {
     "devices": "busd.device_commands:devices",
     "signs": "busd.sign_commands:signs",
     "sign": "busd.terminal_sign:sign",
+    "explain": "busd.explain_commands:explain",
+    "detours": "busd.explain_commands:detours",
     "replay": "replay.cli:replay",
     "history": "busd.history_commands:history",
     "learn": "busd.history_commands:learn",

@@ -82,7 +82,7 @@ def keys() -> None:
     click.echo(describe_config(), nl=False)
 
 
-BENCHES = ("ingest", "match", "predict", "fanout", "e2e", "gtfs", "journal", "restart", "sign-bill")
+BENCHES = ("ingest", "match", "predict", "fanout", "e2e", "gtfs", "journal", "restart", "off-route", "sign-bill")
 LONG = ("sign-bill",)
 """a whole day of the city: only when it is asked for by name"""
 

@@ -48,6 +48,7 @@ from busd.types import (
     VehiclePosition,
 )
 from busd.web.admin import DeviceDoor
+from busd.web.dispatch import DispatchDoor
 from busd.web.push import PushDoor
 from busd.web.server import WebServer, start_web
 from busd.web.services import WebServices
@@ -257,6 +258,14 @@ class Daemon:
                 lambda: self.jt808.connected() if self.jt808 is not None else [],
                 self.datums.rows,
                 lambda: self.jt808,
+            ),
+            dispatch=DispatchDoor(
+                self.config.web.admin_token,
+                engine.explain,
+                engine.similar_vehicles,
+                engine.detours,
+                self.line.take,
+                self.line.now,
             ),
         )
 

@@ -15,7 +15,8 @@ from busd.board import STATES, Touched
 from busd.errors import Reason
 from busd.predict.predictor import Changed
 from busd.state import GRID_S, EngineState, grid
-from busd.track.vet import vet_against_last, vet_alone
+from busd.track.events import Event
+from busd.track.vet import note_elsewhere, vet_against_last, vet_alone
 from busd.types import (
     AnyInput,
     BoardsChanged,
@@ -28,6 +29,7 @@ from busd.types import (
     Started,
     StopVisited,
     Tick,
+    VehicleEvent,
     VehiclePosition,
 )
 from gtfs.network import I64
@@ -72,7 +74,7 @@ class Engine(EngineState):
         return []
 
     def _position(self, entry: PositionReceived) -> list[Output]:
-        position = entry.position
+        position, outputs = entry.position, list[Output]()
         reason = vet_alone(position, entry.at, self.parameters.vetting, historical=entry.historical)
         if reason is None:
             row = self.vehicles.row(position)
@@ -83,15 +85,30 @@ class Engine(EngineState):
             if reason is None:
                 self._accept(row, position)
                 return []
-        return [Rejected(entry.at, position.source, reason, position.vehicle_id, report_id=position.report_id)]
+            if reason is Reason.JUMP:
+                words = note_elsewhere(position, self.vehicles, row, self.parameters.watching)
+                if words is not None:
+                    event = VehicleEvent(entry.at, position.vehicle_id, Event.SOURCES, words)
+                    self.vehicles.log.tell(row, event, outputs)
+        outputs.append(Rejected(entry.at, position.source, reason, position.vehicle_id, report_id=position.report_id))
+        return outputs
 
     def _order(self, entry: OperatorCommand) -> list[Output]:
         """An operator's word is on the boards at once: it does not wait for a tick."""
         outputs: list[Output] = []
+        if entry.name == "detour":
+            self._judge_detour(entry)
+            return outputs
         restated, touched = self.notices.take(entry.name, entry.args, entry.at)
         if self._network is not None and self.makes_boards and len(restated) + len(touched):
             self._show(np.union1d(restated, touched), entry.at, outputs, [], restated)
         return outputs
+
+    def _judge_detour(self, entry: OperatorCommand) -> None:
+        """``id`` of a finding, ``verdict`` confirm or dismiss. What does not fit the state changes nothing."""
+        number, verdict = entry.args.get("id"), entry.args.get("verdict")
+        if self._network is not None and isinstance(number, int) and isinstance(verdict, str):
+            self.tracker.detours.decide(number, verdict, entry.operator)
 
     def _accept(self, row: int, position: VehiclePosition) -> None:
         vehicles = self.vehicles
@@ -129,13 +146,13 @@ class Engine(EngineState):
                 stops = np.union1d(stops, np.union1d(restated, freed))
             self._show(stops, at, outputs, touched, restated)
         else:
-            self.tracker.release(touched)
+            self.tracker.holding.release(touched)
         return outputs
 
     def _show(self, stops: I64, at: float, outputs: list[Output], left: list[int], restated: I64 | None = None) -> None:
         """The boards of ``stops``, or of all where the state of all changes; ``left``: runs that nobody performs;
         ``restated``: stops whose messages are others."""
-        self.tracker.release(left)
+        self.tracker.holding.release(left)
         state = self._board_state(at)
         if state != self._state:
             self._state, stops = state, np.arange(len(self.network.stop_lat))

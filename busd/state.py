@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from difflib import get_close_matches
 from typing import Any, Self
 
 import msgspec
@@ -17,13 +18,14 @@ from busd.parameters import Parameters
 from busd.predict.predictor import Predictor
 from busd.predict.priors import Priors
 from busd.table import pack_state, unpack_state
+from busd.track.explain import explain_vehicle
 from busd.track.fleet import Runs, Vehicles
 from busd.track.tracker import Tracker
 from busd.types import Board, Progress, VehiclePosition
 from gtfs.network import Network
 
 GRID_S = 0.1
-STATE_VERSION = 5
+STATE_VERSION = 6
 
 
 def grid(at: float) -> float:
@@ -126,6 +128,21 @@ class EngineState:
             raise LookupError("no network loaded yet")
         return Priors.of(self.predictor.learned)
 
+    def explain(self, vehicle_id: str) -> dict[str, Any] | None:
+        """Why a vehicle is predicted or not (`busd.track.explain`); None if it has never reported."""
+        row = self.vehicles.find(vehicle_id)
+        if row is None or self._network is None:
+            return None
+        return explain_vehicle(self.tracker, row, self._at)
+
+    def similar_vehicles(self, vehicle_id: str, limit: int = 5) -> list[str]:
+        """Known ids that one may have meant."""
+        return get_close_matches(vehicle_id, self.vehicles.ids, limit, 0.6)
+
+    def detours(self) -> list[dict[str, Any]]:
+        """Findings of `busd.track.detour`, newest first."""
+        return self.tracker.detours.findings() if self._network is not None else []
+
     # ---- the parts ------------------------------------------------------------------------------------------------------
 
     def _reset(self) -> None:
@@ -156,7 +173,7 @@ class EngineState:
     def _stages(self, network: Network) -> tuple[Predictor, Tracker]:
         tracker = Tracker(network, self.timetable, self.vehicles, self.runs, self.parameters)
         predictor = Predictor(network, self.timetable, self.vehicles, self.runs, tracker.assigner, self.parameters)
-        tracker.withdraw = predictor.withdraw
+        tracker.holding.withdraw = predictor.withdraw
         return predictor, tracker
 
     def _state_deadline(self) -> float:
@@ -184,7 +201,7 @@ class EngineState:
         }
         if self._network is not None:
             state |= {"runs": self.runs.dump(), "boards": self.boards_kept.dump(), "timetable": self.timetable.dump()}
-            state["inference"] = self.tracker.dump()
+            state["tracker"] = self.tracker.dump()
             state["predictor"] = self.predictor.dump()
         return pack_state(state)
 
@@ -213,7 +230,7 @@ class EngineState:
             engine.runs.load(state["runs"])
             engine.predictor.load(state["predictor"])
             engine.boards_kept.load(state["boards"])
-            engine.tracker.load(state["inference"])
+            engine.tracker.load(state["tracker"])
         if "notices" in state:
             engine.notices.load(state["notices"])
         engine._waiting = [(row, msgspec.convert(report, VehiclePosition)) for row, report in state["waiting"]]

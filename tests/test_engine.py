@@ -8,7 +8,8 @@ import pytest
 
 from busd.engine import Engine, grid
 from busd.errors import JournalError
-from busd.parameters import Assigning, Parameters, Predicting
+from busd.parameters import Parameters, Predicting
+from busd.tracking_parameters import Assigning
 from busd.types import (
     Basis,
     Board,

@@ -56,6 +56,7 @@ CORE = (
     "state",
     "table",
     "track",
+    "tracking_parameters",
     "types",
 )
 

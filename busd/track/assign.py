@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime as dt
 
 from busd.days import DAY_S, ServiceDay, Timetable, ordinal_of, service_date_of
-from busd.parameters import Assigning
 from busd.track.fleet import Runs, Vehicles
+from busd.tracking_parameters import Assigning
 from busd.types import TripHint
 from gtfs.calendar import service_day_start
 from gtfs.network import Network
@@ -37,6 +37,11 @@ class Assigner:
         trip = self.network.find_trip(hint.trip_id) if hint.trip_id is not None else None
         found = self._nearest_run(trip, hint, at) if trip is not None else None
         return None if found is None or found[1] < 0 else (found[0], found[1])
+
+    def may_mean(self, hint: TripHint, at: float) -> bool:
+        """Does any service day bring the named trip near ``at``?"""
+        trip = self.network.find_trip(hint.trip_id) if hint.trip_id is not None else None
+        return trip is not None and self._nearest_run(trip, hint, at) is not None
 
     def slot_of(self, day: int, trip: int, start_s: int, run: int) -> int:
         """The slot of a run, opened if need be."""

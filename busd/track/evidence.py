@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from busd.parameters import Tracking
+from busd.tracking_parameters import Tracking
 from gtfs.network import F64, Bool
 
 MEDIAN = 0.816

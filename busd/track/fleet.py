@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from busd.table import Column, Table
+from busd.track.events import EventLog
 from busd.types import DatedTrip, Phase, VehiclePosition
 
 F64 = npt.NDArray[np.float64]
@@ -52,6 +53,7 @@ class Vehicles(Table):
         "x": ("f8", np.nan),  # of the last matched fix, in the network's frame
         "y": ("f8", np.nan),
         "distance_m": ("f8", np.nan),
+        "joined_m": ("f8", np.nan),  # of the first fix on this run
         "offset_m": ("f8", np.nan),
         "matched_at": ("f8", -np.inf),
         "deviation_s": ("f8", np.nan),
@@ -60,6 +62,13 @@ class Vehicles(Table):
         "off_route": ("i1", 0),
         "standing_pos": ("i8", -1),  # stop position it stands at
         "liveness": ("i1", UNKNOWN),
+        # what dispatchers are told of (track/watch.py)
+        "told": ("i8", 0),  # bits
+        "progress_m": ("f8", np.nan),  # where it last came on
+        "progress_at": ("f8", -np.inf),
+        # who tells of it (track/vet.py)
+        "elsewhere": ("i4", 0),  # reports from elsewhere since elsewhere_at, between reports from here
+        "elsewhere_at": ("f8", -np.inf),
         # of a vehicle whose run is inferred (track/inference.py)
         "mode": ("i1", BELIEVED),
         "phase": ("i1", 0),  # index of PHASES
@@ -81,6 +90,7 @@ class Vehicles(Table):
     x: F64
     y: F64
     distance_m: F64
+    joined_m: F64
     offset_m: F64
     matched_at: F64
     deviation_s: F64
@@ -89,6 +99,11 @@ class Vehicles(Table):
     off_route: I8
     standing_pos: I64
     liveness: I8
+    told: I64
+    progress_m: F64
+    progress_at: F64
+    elsewhere: I64
+    elsewhere_at: F64
     mode: I8
     phase: I8
     probability: F64
@@ -97,6 +112,7 @@ class Vehicles(Table):
         super().__init__()
         self.ids: list[str] = []
         self.latest: list[VehiclePosition] = []
+        self.log = EventLog()
         self._row: dict[str, int] = {}
 
     def row(self, position: VehiclePosition) -> int:
@@ -117,15 +133,22 @@ class Vehicles(Table):
         self.matched_at[row], self.deviation_s[row] = -np.inf, np.nan
         self.next_pos[row], self.misses[row], self.off_route[row] = 0, 0, 0
         self.standing_pos[row] = -1
+        self.joined_m[row] = self.progress_m[row] = np.nan
+        self.progress_at[row] = -np.inf
 
     def dump(self) -> dict[str, Any]:
-        return super().dump() | {"ids": self.ids, "latest": msgspec.to_builtins(self.latest)}
+        return super().dump() | {
+            "ids": self.ids,
+            "latest": msgspec.to_builtins(self.latest),
+            "log": self.log.dump(),
+        }
 
     def load(self, state: dict[str, Any]) -> None:
         super().load(state)
         self.ids = list(state["ids"])
         self.latest = msgspec.convert(state["latest"], list[VehiclePosition])
         self._row = {vehicle_id: row for row, vehicle_id in enumerate(self.ids)}
+        self.log.load(state["log"], self.ids)
 
 
 class Runs(Table):

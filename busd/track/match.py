@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from busd.parameters import Matching, Visits
+from busd.tracking_parameters import Matching, Visits
 from gtfs.network import F64, I64, Bool, Network
 
 

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from busd.parameters import Visits
 from busd.track.fleet import INFERRED, PHASES, Runs, Vehicles
 from busd.track.match import ShapeIndex
+from busd.tracking_parameters import Visits
 from busd.types import DatedTrip, Phase, Progress, StopVisit, VehiclePosition
 
 
@@ -78,7 +78,8 @@ def progress_of(
     slot = int(vehicles.slot[row])
     on_run = slot >= 0 and math.isfinite(vehicles.distance_m[row])
     next_pos = int(vehicles.next_pos[row])
-    waits = on_run and (next_pos >= runs.stops[slot] or (next_pos == 0 and vehicles.deviation_s[row] <= 0))
+    # a bus that names a run and has no place on it yet is around its first stop
+    waits = not on_run or (next_pos >= runs.stops[slot] or (next_pos == 0 and vehicles.deviation_s[row] <= 0))
     phase = Phase.OTHER if slot < 0 else Phase.LAYOVER if waits else Phase.IN_SERVICE
     if vehicles.mode[row] == INFERRED:
         phase = PHASES[int(vehicles.phase[row])]

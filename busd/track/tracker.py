@@ -1,40 +1,43 @@
 """Follows every vehicle along its run: which run it is, place on the shape, stops passed, events.
 
-A vehicle whose source names its trip is believed as long as the trip fits; all others are asked of `Inference`."""
+A vehicle whose source names its trip is believed as long as the trip fits; all others are asked of `Inference`. Who
+performs which run is kept in holding.py, who has left its route in off_route.py, what dispatchers are told in watch.py."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from busd.days import Timetable
 from busd.parameters import Parameters
-from busd.track.assign import Assigner, may_take
+from busd.track.assign import Assigner
+from busd.track.detour import DetourBook, News
 from busd.track.events import Event
-from busd.track.fleet import BEGUN, BELIEVED, FINISHING, INFERRED, LIVE, LOST, PHASES, Runs, Vehicles
+from busd.track.fleet import BELIEVED, INFERRED, LIVE, LOST, PHASES, Runs, Vehicles
+from busd.track.holding import Holding
 from busd.track.inference import Answer, Inference
 from busd.track.match import Fixes, Matched, ShapeIndex, match
+from busd.track.off_route import OffRouteWatch, Verdict
 from busd.track.progress import observe_passages, progress_of, stands_at, stop_ahead
+from busd.track.road import Found, Road
+from busd.track.silence import Silence
+from busd.track.watch import SILENT, Watcher
 from busd.types import (
     Output,
     Phase,
-    Predicted,
     Progress,
     ProgressChanged,
     StopVisited,
     VehicleEvent,
     VehiclePosition,
 )
-from gtfs.network import F64, I64, Network
-
-FINISHED_AFTER_S = 60.0
+from gtfs.network import Network
 
 
 class Tracker:
-    """``withdraw`` takes back what is predicted for a slot; the engine wires it to the predictor."""
+    """The stages of one network; ``holding.withdraw`` is wired to the predictor by the engine."""
 
     def __init__(
         self, network: Network, timetable: Timetable, vehicles: Vehicles, runs: Runs, parameters: Parameters
@@ -43,8 +46,13 @@ class Tracker:
         self.index = ShapeIndex(network, parameters.matching, parameters.visits)
         self.timetable = timetable
         self.assigner = Assigner(network, timetable, runs, parameters.assigning)
+        self.watcher = Watcher(network, timetable, vehicles, runs, parameters)
+        off_route = OffRouteWatch(parameters.off_route)
+        self.detours = DetourBook(network, self.index, parameters)
+        self.holding = Holding(network, vehicles, runs, self.assigner, off_route, self.watcher, parameters)
+        self.road = Road(self.index, vehicles, self.holding, off_route, parameters)
+        self.silence = Silence(vehicles, runs, self.holding, off_route, self.watcher, parameters)
         self._inference: Inference | None = None
-        self.withdraw: Callable[[int, float], Predicted | None] = lambda slot, at: None
 
     # ---- following ---------------------------------------------------------------------------------------------------
 
@@ -71,30 +79,29 @@ class Tracker:
             if asked:
                 self._follow_asked(asked, at, outputs, left)
             outputs.extend(ProgressChanged(self._told(row, position)) for row, position in fixes)
+        self.watcher.look(moved, at, outputs)
         return moved
 
     def days_changed(self) -> None:
         if self._inference is not None:
-            self._inference.days_changed(self._believed_runs())
+            self._inference.days_changed(self.holding.believed_runs())
 
     @property
     def inference(self) -> Inference:
         """Made when the first vehicle needs it: a fleet that names its trips never pays for it."""
         if self._inference is None:
-            self._inference = Inference(self.network, self.timetable, self.index, self.p, self._believed_runs())
+            believed = self.holding.believed_runs()
+            self._inference = inference = Inference(self.network, self.timetable, self.index, self.p, believed)
+            runs = self.runs
+            self.holding.claim = lambda slot, sign: inference.claim(int(runs.day[slot]), int(runs.run[slot]), sign)
         return self._inference
 
-    def _believed_runs(self) -> list[tuple[int, int]]:
-        """(day, run) that vehicles perform by their own word."""
-        vehicles, runs = self.vehicles, self.runs
-        rows = np.flatnonzero((vehicles.slot[: vehicles.size] >= 0) & (vehicles.mode[: vehicles.size] == BELIEVED))
-        return [(int(runs.day[slot]), int(runs.run[slot])) for slot in vehicles.slot[rows].tolist()]
-
     def _greet(self, row: int, at: float, outputs: list[Output]) -> None:
+        self.vehicles.told[row] &= ~SILENT
         if self.vehicles.liveness[row] != LIVE:
             again = self.vehicles.liveness[row] == LOST
             self.vehicles.liveness[row] = LIVE
-            outputs.append(VehicleEvent(at, self.vehicles.ids[row], Event.FOUND, "reports again" if again else ""))
+            self.watcher.tell(row, Event.FOUND, "reports again" if again else "", at, outputs)
 
     def _believes(self, row: int, position: VehiclePosition, at: float, outputs: list[Output], left: list[int]) -> bool:
         """Put the vehicle on the run that its hint means. False if it has none, or if that does not fit."""
@@ -106,74 +113,38 @@ class Tracker:
         if slot is not None and slot == current:
             return True
         if slot is None:
-            if current >= 0:
-                outputs.append(VehicleEvent(at, vehicles.ids[row], Event.NO_MATCH, "trip unknown or not its day"))
-        elif self.runs.stops[slot] < 2 or not self._may_take(slot, row, position):
+            if current >= 0 or vehicles.misses[row] == 0:
+                self.watcher.tell(row, Event.NO_MATCH, self._unknown(hint.trip_id), at, outputs)
+            vehicles.misses[row] += 1
+        elif self.runs.stops[slot] < 2 or not self.holding.may_take(slot, row, position):
             holder = int(self.runs.vehicle[slot])
             reason = f"its run is performed by {vehicles.ids[holder]}" if holder >= 0 else "its trip has one stop"
             if current >= 0 or vehicles.misses[row] == 0:
-                outputs.append(VehicleEvent(at, vehicles.ids[row], Event.CONFLICT, reason))
+                self.watcher.tell(row, Event.CONFLICT, f"names trip {hint.trip_id}, but {reason}", at, outputs)
             vehicles.misses[row] += 1
             slot = None
         if slot is None:
             self._infer(row)
             return False
-        self._leave(row, slot, at, outputs, left)
-        self._take(row, slot, at, outputs)
+        self._change_to(row, slot, at, outputs, left)
         return True
+
+    def _unknown(self, trip_id: str) -> str:
+        """Why a named trip cannot be believed."""
+        if self.network.find_trip(trip_id) is None:
+            return f"its source names trip {trip_id}, which the timetable does not have"
+        return f"its source names trip {trip_id}, which does not run at this time"
+
+    def _change_to(self, row: int, slot: int, at: float, outputs: list[Output], left: list[int]) -> None:
+        unfinished = self.holding.leave(row, slot, at, outputs, left)
+        self.holding.take(row, slot, at, outputs, unfinished)
 
     def _infer(self, row: int) -> None:
         """From now on the vehicle's run is inferred; what it names is evidence like any other."""
         vehicles = self.vehicles
-        if vehicles.mode[row] == BELIEVED and self._inference is not None and (slot := int(vehicles.slot[row])) >= 0:
-            self._inference.claim(int(self.runs.day[slot]), int(self.runs.run[slot]), -1.0)
+        if vehicles.mode[row] == BELIEVED and (slot := int(vehicles.slot[row])) >= 0:
+            self.holding.claim(slot, -1.0)
         vehicles.mode[row] = INFERRED
-
-    def _may_take(self, slot: int, row: int, position: VehiclePosition) -> bool:
-        return may_take(self.runs, self.vehicles, slot, position.measured_at, row, self.p.assigning)
-
-    def _take(self, row: int, slot: int, at: float, outputs: list[Output]) -> None:
-        runs = self.runs
-        holder = int(runs.vehicle[slot])
-        if holder not in (-1, row) and self.vehicles.slot[holder] == slot:
-            self.vehicles.leave_run(holder)
-            outputs.append(
-                VehicleEvent(at, self.vehicles.ids[holder], Event.TAKEN, f"{self.vehicles.ids[row]} performs its run")
-            )
-        self.vehicles.leave_run(row)
-        self.vehicles.slot[row] = slot
-        if self._inference is not None and self.vehicles.mode[row] == BELIEVED:
-            self._inference.claim(int(runs.day[slot]), int(runs.run[slot]), 1.0)
-        runs.vehicle[slot], runs.following[slot] = row, BEGUN
-        trip_id = self.network.trip_id[int(runs.trip[slot])]
-        outputs.append(VehicleEvent(at, self.vehicles.ids[row], Event.ASSIGNED, f"trip {trip_id}"))
-
-    def _leave(self, row: int, to: int | None, at: float, outputs: list[Output], left: list[int]) -> None:
-        """Give up the vehicle's runs, but those of its block from ``to`` on. A run left for the one that follows it
-        keeps its last predictions: its bus is in the terminal's street."""
-        runs, old = self.runs, int(self.vehicles.slot[row])
-        keep: set[int] = set()
-        if to is not None:
-            ahead: int = to
-            while ahead >= 0 and ahead not in keep:
-                keep.add(ahead)
-                mine = np.flatnonzero((runs.following[: runs.size] == ahead) & (runs.vehicle[: runs.size] == row))
-                ahead = int(mine[0]) if len(mine) else -1
-            if old >= 0 and runs.following[to] == old:
-                runs.following[old] = FINISHING
-                keep.add(old)
-        if self._inference is not None and old >= 0 and self.vehicles.mode[row] == BELIEVED:
-            self._inference.claim(int(runs.day[old]), int(runs.run[old]), -1.0)
-        for slot in np.flatnonzero(runs.vehicle[: runs.size] == row).tolist():
-            if slot not in keep and runs.following[slot] != FINISHING:
-                self._give_up(slot, at, outputs, left)
-        self.vehicles.leave_run(row)
-
-    def _give_up(self, slot: int, at: float, outputs: list[Output], left: list[int]) -> None:
-        if (table := self.withdraw(slot, at)) is not None:
-            outputs.append(table)
-        self.runs.vehicle[slot] = -1
-        left.append(slot)
 
     def _place(self, on_run: list[tuple[int, VehiclePosition]]) -> tuple[Fixes, Matched]:
         vehicles, runs, p = self.vehicles, self.runs, self.p.matching
@@ -183,7 +154,8 @@ class Tracker:
         lon = np.array([position.lon for _, position in on_run])
         x, y = self.network.frame.xy_array(lat, lon)
         slot = vehicles.slot[rows]
-        forget = (vehicles.misses[rows] >= p.relocate_misses) | (at - vehicles.matched_at[rows] > p.reset_s)
+        forget = (vehicles.misses[rows] >= p.relocate_misses) & (vehicles.off_route[rows] == 0)
+        forget |= at - vehicles.matched_at[rows] > p.reset_s
         fixes = Fixes(
             x=x,
             y=y,
@@ -202,18 +174,55 @@ class Tracker:
         return fixes, match(self.index, fixes, p, self.p.visits)
 
     def _follow_believed(self, fixes: list[tuple[int, VehiclePosition]], at: float, outputs: list[Output]) -> None:
-        asked, found = self._place(fixes)
+        asked, m = self._place(fixes)
+        p, vehicles = self.p, self.vehicles
+        distance = np.where(m.found, m.distance_m, np.nan)
         for i, (row, position) in enumerate(fixes):
-            self.vehicles.speed_mps[row] = asked.speed_mps[i]
-            self.vehicles.bearing_deg[row] = asked.heading_deg[i]
-            if found.found[i]:
-                step = (float(asked.last_m[i]), float(asked.last_at[i]), float(found.distance_m[i]))
-                place = (float(asked.x[i]), float(asked.y[i]), float(found.offset_m[i]), float(found.deviation_s[i]))
-                self._advance(row, position, step, place, at, outputs)
-            else:
-                self._miss(row, at, outputs)
-                if self.vehicles.misses[row] >= self.p.matching.off_route_misses:
-                    self._infer(row)
+            vehicles.speed_mps[row], vehicles.bearing_deg[row] = asked.speed_mps[i], asked.heading_deg[i]
+            place = (asked.x[i], asked.y[i], distance[i], m.offset_m[i], m.reach_m[i], m.deviation_s[i])
+            last = (float(asked.last_m[i]), float(asked.last_at[i]))
+            self._see(row, position, Found(*map(float, place)), last, at, outputs)
+            doubtful = vehicles.misses[row] >= p.matching.off_route_misses
+            if doubtful and not self.road.may_return(row, *place[:2], position.measured_at):
+                self._infer(row)
+
+    def _see(
+        self,
+        row: int,
+        position: VehiclePosition,
+        found: Found,
+        last: tuple[float, float],
+        at: float,
+        outputs: list[Output],
+    ) -> None:
+        """A fix against its run. ``last``: metres along the shape and instant of the fix before, NaN unknown."""
+        vehicles = self.vehicles
+        verdict = self.road.judge(row, position, found)
+        if verdict is Verdict.LEFT:
+            self.watcher.went_off(row, at, outputs)
+        if verdict in (Verdict.LEFT, Verdict.HELD):
+            vehicles.misses[row] += 1
+            return
+        if verdict is Verdict.BACK:
+            self._come_back(row, found, position.measured_at, at, outputs)
+            # the stops between were not passed on the route
+            last = (math.nan, last[1])
+        self._advance(row, position, found, last, at, outputs)
+
+    def _come_back(self, row: int, found: Found, now: float, at: float, outputs: list[Output]) -> None:
+        vehicles = self.vehicles
+        vehicles.off_route[row] = 0
+        excursion = self.road.watch.forget(row)
+        if excursion is None:
+            return
+        reason = f"at {found.distance_m / 1000:.1f} km, after {(now - excursion.first_at) / 60:.0f} min"
+        self.watcher.tell(row, Event.BACK_ON_ROUTE, reason, at, outputs)
+        pattern = int(self.runs.pattern[int(vehicles.slot[row])])
+        self._publish(self.detours.add(vehicles.ids[row], pattern, excursion, found.distance_m, now), at, outputs)
+
+    @staticmethod
+    def _publish(news: list[News], at: float, outputs: list[Output]) -> None:
+        outputs.extend(VehicleEvent(at, "", kind, reason) for kind, reason in news)
 
     def _follow_asked(
         self, fixes: list[tuple[int, VehiclePosition]], at: float, outputs: list[Output], left: list[int]
@@ -228,30 +237,39 @@ class Tracker:
                 _or_nan(position.bearing_deg),
             )
             slot = None
+            if answer is None and name >= 0 and self._keeps(row, name, position, at, outputs):
+                continue
             if answer is not None:
                 slot, answer = self._settle(row, answer)
             if slot is None or answer is None:
                 self._lose_run(row, position, at, outputs, left)
                 continue
             if slot != vehicles.slot[row]:
-                self._complete(row, position, outputs)
-                self._leave(row, slot, at, outputs, left)
-                self._take(row, slot, at, outputs)
+                self._complete(row, position, at, outputs)
+                self._change_to(row, slot, at, outputs, left)
             vehicles.phase[row] = PHASES.index(answer.phase)
             vehicles.probability[row] = answer.probability
-            if not answer.fits or math.isnan(answer.distance_m):
-                self._miss(row, at, outputs)
+            last = (float(vehicles.distance_m[row]), float(vehicles.matched_at[row]))
+            found = self.road.place_of(position, answer, last[0])
+            self._see(row, position, found, last, at, outputs)
+            if math.isnan(found.distance_m):
                 continue
-            x, y = self.network.frame.xy_array(np.array([position.lat]), np.array([position.lon]))
-            last_m, last_at = float(vehicles.distance_m[row]), float(vehicles.matched_at[row])
-            distance = answer.distance_m if math.isnan(last_m) else max(answer.distance_m, last_m)
-            place = (float(x[0]), float(y[0]), answer.offset_m, answer.deviation_s)
-            self._advance(row, position, (last_m, last_at, distance), place, at, outputs)
             if name >= 0 and answer.probability > 0.9 and name == inference.number_of(answer.day, answer.run):
                 # the source is right again
                 inference.forget(row)
                 vehicles.mode[row] = BELIEVED
                 inference.claim(answer.day, answer.run, 1.0)
+
+    def _keeps(self, row: int, name: int, position: VehiclePosition, at: float, outputs: list[Output]) -> bool:
+        """A bus off its route that goes on naming its run keeps it for a while, though no run fits."""
+        slot = int(self.vehicles.slot[row])
+        if slot < 0 or name != self.inference.number_of(int(self.runs.day[slot]), int(self.runs.run[slot])):
+            return False
+        found = self.road.place_of(position, None, math.nan)
+        if not self.road.may_return(row, found.x, found.y, position.measured_at):
+            return False
+        self._see(row, position, found, (math.nan, math.nan), at, outputs)
+        return True
 
     def _named(self, position: VehiclePosition) -> int:
         """Number of the run that the hint means in the inference's service, -1 if it means none."""
@@ -282,122 +300,94 @@ class Tracker:
     def _lose_run(self, row: int, position: VehiclePosition, at: float, outputs: list[Output], left: list[int]) -> None:
         vehicles = self.vehicles
         if vehicles.slot[row] >= 0:
-            self._complete(row, position, outputs)
-            self._leave(row, None, at, outputs, left)
-            outputs.append(VehicleEvent(at, vehicles.ids[row], Event.NO_MATCH, "no run fits where it is now"))
+            self._complete(row, position, at, outputs)
+            self.holding.leave(row, None, at, outputs, left)
+            self.watcher.tell(row, Event.NO_MATCH, "no run fits where it is now", at, outputs)
         parked = self.inference.is_parked(row, position.measured_at)
         vehicles.phase[row] = PHASES.index(Phase.OTHER if parked else Phase.DEADHEAD)
         vehicles.probability[row] = np.nan
 
-    def _complete(self, row: int, position: VehiclePosition, outputs: list[Output]) -> None:
+    def _complete(self, row: int, position: VehiclePosition, at: float, outputs: list[Output]) -> None:
         """A bus that goes on from the end of its run has reached its last stop, though the next run began first."""
         vehicles, slot = self.vehicles, int(self.vehicles.slot[row])
         if slot < 0 or math.isnan(vehicles.distance_m[row]):
             return
-        last = int(self.network.pattern_stop_offset[int(self.runs.pattern[slot])] + self.runs.stops[slot]) - 1
-        end_m = float(self.network.pattern_stop_m[last])
-        if end_m - float(vehicles.distance_m[row]) <= self.p.tracking.complete_m:
-            self._observe(
-                row,
-                slot,
-                float(vehicles.distance_m[row]),
-                float(vehicles.matched_at[row]),
-                end_m,
-                position.measured_at,
-                outputs,
-            )
-
-    def _miss(self, row: int, at: float, outputs: list[Output]) -> None:
-        vehicles = self.vehicles
-        vehicles.misses[row] += 1
-        if vehicles.misses[row] == self.p.matching.off_route_misses:
-            vehicles.off_route[row] = 1
-            outputs.append(VehicleEvent(at, vehicles.ids[row], Event.OFF_ROUTE, "not near the shape of its trip"))
+        remaining, place_m = self.holding.remaining_m(row), float(vehicles.distance_m[row])
+        if remaining <= self.p.tracking.complete_m and not vehicles.off_route[row]:
+            step = (place_m, float(vehicles.matched_at[row]), place_m + remaining)
+            self._observe(row, slot, step, position.measured_at, at, outputs)
 
     def _advance(
         self,
         row: int,
         position: VehiclePosition,
-        step: tuple[float, float, float],
-        place: tuple[float, float, float, float],
+        found: Found,
+        last: tuple[float, float],
         at: float,
         outputs: list[Output],
     ) -> None:
-        """``step``: metres along the shape and instant of the last fix (NaN unknown), metres now; ``place``: x, y,
-        metres off the shape, seconds behind the timetable."""
         vehicles, visits = self.vehicles, self.p.visits
-        slot = int(vehicles.slot[row])
-        if vehicles.off_route[row]:
-            vehicles.off_route[row] = 0
-            outputs.append(VehicleEvent(at, vehicles.ids[row], Event.BACK_ON_ROUTE))
-        last_m, last_at, distance = step
-        if math.isfinite(last_m) and distance > last_m:
-            self._observe(row, slot, last_m, last_at, distance, position.measured_at, outputs)
+        slot, distance = int(vehicles.slot[row]), found.distance_m
+        if math.isfinite(last[0]) and distance > last[0]:
+            self._observe(row, slot, (*last, distance), position.measured_at, at, outputs)
         vehicles.misses[row] = 0
-        vehicles.x[row], vehicles.y[row], vehicles.offset_m[row], vehicles.deviation_s[row] = place
+        if math.isnan(vehicles.joined_m[row]):
+            vehicles.joined_m[row] = distance
+        vehicles.x[row], vehicles.y[row] = found.x, found.y
+        vehicles.offset_m[row], vehicles.deviation_s[row] = found.offset_m, found.deviation_s
         vehicles.distance_m[row], vehicles.matched_at[row] = distance, position.measured_at
         vehicles.next_pos[row] = stop_ahead(self.index, self.runs, slot, distance, visits)
         vehicles.standing_pos[row] = stands_at(self.index, self.runs, vehicles, row, visits)
+        if self.detours and not self.road.watch.watches(row):
+            pattern, id_ = int(self.runs.pattern[slot]), vehicles.ids[row]
+            self._publish(self.detours.drives(id_, slot, pattern, distance, position.measured_at), at, outputs)
 
     def _observe(
-        self, row: int, slot: int, from_m: float, from_at: float, to_m: float, to_at: float, outputs: list[Output]
+        self,
+        row: int,
+        slot: int,
+        step: tuple[float, float, float],
+        now: float,
+        at: float,
+        outputs: list[Output],
     ) -> None:
+        """``step``: metres along the shape and instant of the last fix, metres now."""
         date, vehicle_id = self.assigner.service_date(slot), self.vehicles.ids[row]
-        outputs.extend(
-            StopVisited(visit)
-            for visit in observe_passages(
-                self.index, self.runs, slot, from_m, from_at, to_m, to_at, vehicle_id, date, self.p.visits
-            )
-        )
+        from_m, from_at, to_m = step
+        for visit in observe_passages(
+            self.index, self.runs, slot, from_m, from_at, to_m, now, vehicle_id, date, self.p.visits
+        ):
+            outputs.append(StopVisited(visit))
+            if visit.stop_pos == 0 and visit.departure_at is not None:
+                self.watcher.departed(row, slot, visit.departure_at, at, outputs)
 
     # ---- time alone --------------------------------------------------------------------------------------------------
 
     def expire(self, at: float, outputs: list[Output], left: list[int]) -> set[int]:
         """Vehicles silent for too long are lost, their predictions withdrawn; finished runs are let go."""
-        vehicles, runs = self.vehicles, self.runs
-        silent = vehicles.liveness[: vehicles.size] == LIVE
-        silent &= vehicles.measured_at[: vehicles.size] + self.p.predicting.lost_s <= at
-        for row in np.flatnonzero(silent).tolist():
-            vehicles.liveness[row] = LOST
-            outputs.append(VehicleEvent(at, vehicles.ids[row], Event.LOST, "no report"))
-            self._leave(row, None, at, outputs, left)
+        for row in self.silence.pass_by(at, outputs, left):
             if self._inference is not None:
                 self._inference.forget(row)
-            vehicles.mode[row] = BELIEVED
-        finishing = self._finishing()
-        for slot in finishing[self._finished_at(finishing) <= at].tolist():
-            runs.vehicle[slot] = -1
-            left.append(slot)
+        self._publish(self.detours.expire(at), at, outputs)
         return set()
 
     def next_deadline(self) -> float:
-        live = self.vehicles.liveness[: self.vehicles.size] == LIVE
-        lost = self.vehicles.measured_at[: self.vehicles.size][live].min(initial=np.inf) + self.p.predicting.lost_s
-        return min(float(lost), float(self._finished_at(self._finishing()).min(initial=math.inf)))
-
-    def _finishing(self) -> I64:
-        runs = self.runs
-        return np.flatnonzero((runs.following[: runs.size] == FINISHING) & (runs.vehicle[: runs.size] >= 0))
-
-    def _finished_at(self, slots: I64) -> F64:
-        end = self.runs.end_pos[slots]
-        told = end > self.runs.first_pos[slots]
-        return np.where(told, self.runs.p50[slots, np.maximum(end, 1) - 1] + FINISHED_AFTER_S, -np.inf)
-
-    def release(self, left: list[int]) -> None:
-        """Free the slots that are still nobody's once the boards have been told."""
-        for slot in dict.fromkeys(left):
-            if self.runs.vehicle[slot] < 0 and self.runs.day[slot] >= 0:
-                self.runs.release(slot)
+        return self.silence.next_deadline()
 
     # ---- snapshot ----------------------------------------------------------------------------------------------------
 
-    def dump(self) -> dict[str, Any] | None:
-        return None if self._inference is None else self._inference.dump()
+    def dump(self) -> dict[str, Any]:
+        return {
+            "inference": None if self._inference is None else self._inference.dump(),
+            "off_route": self.road.watch.dump(),
+            "detours": self.detours.dump(),
+        }
 
-    def load(self, state: dict[str, Any] | None) -> None:
-        if state is not None:
-            self.inference.load(state)
+    def load(self, state: dict[str, Any]) -> None:
+        if state["inference"] is not None:
+            self.inference.load(state["inference"])
+        self.road.watch.load(state["off_route"])
+        self.detours.load(state["detours"])
 
     # ---- reading -----------------------------------------------------------------------------------------------------
 
@@ -405,6 +395,16 @@ class Tracker:
         slot = int(self.vehicles.slot[row])
         trip = self.runs.dated(slot, self.assigner.service_date(slot)) if slot >= 0 else None
         return progress_of(self.vehicles, self.runs, row, position, trip)
+
+    def explain(self, row: int) -> list[dict[str, Any]]:
+        """The hypotheses of a vehicle that is followed by them, heaviest first."""
+        return [] if self._inference is None else self._inference.explain(row)
+
+    def trust(self, row: int) -> float:
+        """What its trip hints are worth, 0 to 1: they lose where another run fits and they do not."""
+        if self._inference is None or row >= self._inference.hypotheses.beliefs.held:
+            return 1.0
+        return round(float(self._inference.hypotheses.beliefs.trust[row]) / self.p.tracking.hint, 3)
 
     def live_count(self) -> int:
         return int((self.vehicles.liveness[: self.vehicles.size] == LIVE).sum())

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 
 from busd.errors import Reason
-from busd.parameters import Vetting
 from busd.track.fleet import Vehicles
+from busd.tracking_parameters import Vetting, Watching
 from busd.types import VehiclePosition
 
 DEGREE_M = math.pi / 180 * 6_371_008.8
@@ -59,10 +59,37 @@ def _jump(position: VehiclePosition, vehicles: Vehicles, row: int, p: Vetting) -
     vehicles.jumps[row] = vehicles.jumps[row] + 1 if agrees else 1
     vehicles.jump_lat[row], vehicles.jump_lon[row] = position.lat, position.lon
     vehicles.jump_at[row] = position.measured_at
-    if vehicles.jumps[row] >= p.jump_escape:
+    # a second source does not outvote the one that goes on telling of the vehicle
+    rival = position.source != vehicles.latest[row].source
+    if vehicles.jumps[row] >= p.jump_escape and not (rival and _is_fresh(position, vehicles, row, p)):
         vehicles.jumps[row] = 0
         return None
     return Reason.JUMP
+
+
+def _is_fresh(position: VehiclePosition, vehicles: Vehicles, row: int, p: Vetting) -> bool:
+    return position.received_at - float(vehicles.received_at[row]) <= p.source_hold_s
+
+
+def note_elsewhere(position: VehiclePosition, vehicles: Vehicles, row: int, p: Watching) -> str | None:
+    """After a report was refused as a jump: words for a vehicle that is told of at two places by turns, once."""
+    if position.received_at - float(vehicles.elsewhere_at[row]) > p.twin_s:
+        vehicles.elsewhere[row], vehicles.elsewhere_at[row] = 0, position.received_at
+    latest = vehicles.latest[row]
+    rival = position.source != latest.source
+    if vehicles.jumps[row] > 1 and not rival:
+        return None  # the same excursion goes on
+    vehicles.elsewhere[row] += 1
+    if vehicles.elsewhere[row] >= p.twin_jumps:
+        vehicles.elsewhere_at[row] = position.received_at  # told once, until it has stopped for as long
+    if vehicles.elsewhere[row] != p.twin_jumps:
+        return None
+    dy = (position.lat - latest.lat) * DEGREE_M
+    dx = ((position.lon - latest.lon + 180) % 360 - 180) * DEGREE_M * math.cos(math.radians(latest.lat))
+    apart = f"{math.hypot(dx, dy) / 1000:.1f} km apart"
+    if rival:
+        return f"{latest.source}, which is followed, and {position.source} tell of it {apart}"
+    return f"{position.source} tells of it at two places {apart} by turns: two devices with one vehicle id?"
 
 
 def _reachable(position: VehiclePosition, lat: float, lon: float, elapsed_s: float, p: Vetting) -> bool:

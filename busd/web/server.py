@@ -87,6 +87,8 @@ def create_app(services: WebServices, public_url: str = "") -> web.Application:
         services.devices.add_to(app)
     if services.signs is not None:
         services.signs.add_to(app, services, assets, public_url)
+    if services.dispatch is not None:
+        services.dispatch.add_to(app)
 
     async def rounds(_: web.Application) -> AsyncIterator[None]:
         services.bus.on_flush(hub.announce)

@@ -12,6 +12,7 @@ from busd.signs.frames import FrameCache
 from busd.signs.packs import PackShelf
 from busd.types import Progress
 from busd.web.admin import DeviceDoor
+from busd.web.dispatch import DispatchDoor
 from busd.web.push import PushDoor
 
 if TYPE_CHECKING:  # the office needs these services
@@ -49,5 +50,7 @@ class WebServices:
     """offline packs of the stops that signs show"""
     signs: SignOffice | None = None
     """the operators' doors to the signs"""
+    dispatch: DispatchDoor | None = None
+    """what dispatchers ask: a bus explained, detours"""
     tick_s: float = 1.0
     """real seconds between two rounds of the rider websocket; a board or a bus is sent at most once a round"""

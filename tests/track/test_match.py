@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from busd.parameters import Matching, Visits
 from busd.track.match import Fixes, Matched, ShapeIndex, match
+from busd.tracking_parameters import Matching, Visits
 from gtfs.testing import frame_of_map, network_from_map
 
 MAP = """

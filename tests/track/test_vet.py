@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from busd.errors import Reason
-from busd.parameters import Vetting
 from busd.track.fleet import Vehicles
 from busd.track.vet import vet_against_last, vet_alone
+from busd.tracking_parameters import Vetting
 from busd.types import VehiclePosition
 
 P = Vetting()
