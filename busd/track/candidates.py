@@ -110,12 +110,13 @@ class Finder:
         pattern, along, fix, path, offset = (a[inside] for a in (pattern, along, fix, path, offset))
         # how long after its start a run of the pattern comes by, by the pattern's first trip
         row = network.trip_time_offset[network.pattern_trip[network.pattern_trip_offset[pattern]]]
-        reaches = self.index.scheduled_s(pattern, row, along) - network.departure_s[row]
+        k, share = self.index.link_at(pattern, along)
+        reaches = self.index.time_at(row, k, share) - network.departure_s[row]
         slack = 600.0 + 0.25 * reaches
         came = now.at[fix] - reaches
         owner, number = s.runs_of_patterns(pattern, came - t.late_limit_s - slack, came + t.early_limit_s + slack)
+        planned = s.base_at[number] + self.index.time_at(s.time_row[number], k[owner], share[owner])
         pattern, along, fix, path, offset = (a[owner] for a in (pattern, along, fix, path, offset))
-        planned = s.base_at[number] + self.index.scheduled_s(pattern, s.time_row[number], along)
         deviation = now.at[fix] - planned
         waits = along <= self.ends.start_m[pattern] + self.p.visits.depart_zone_m
         deviation = np.where(waits, np.maximum(now.at[fix] - s.starts_at[number], 0.0), deviation)

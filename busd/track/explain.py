@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from busd.track.fleet import BELIEVED, LIVE, LOST
 from busd.track.progress import progress_of
 from busd.track.tracker import Tracker
@@ -17,7 +19,7 @@ def explain_vehicle(tracker: Tracker, row: int, at: float) -> dict[str, Any]:
     position = vehicles.latest[row]
     slot = int(vehicles.slot[row])
     trip = runs.dated(slot, tracker.assigner.service_date(slot)) if slot >= 0 else None
-    progress = progress_of(vehicles, runs, row, position, trip)
+    (progress,) = progress_of(vehicles, runs, np.array([row]), [position], [trip])
     inferred = int(vehicles.mode[row]) != BELIEVED
     hypotheses = tracker.explain(row)
     predicted = slot >= 0 and int(vehicles.liveness[row]) == LIVE and progress.distance_m is not None

@@ -162,7 +162,9 @@ class Inference:
         """The heaviest hypothesis whose run (number) is not in ``taken``."""
         b = self.hypotheses.beliefs
         number = self.hypotheses.service.number(b.day[row], b.run[row])
-        total = np.where(np.isin(number, taken), -np.inf, b.total[row])
+        total = b.total[row].copy()
+        for other in taken:
+            total[number == other] = -np.inf
         best = int(total.argmax())
         return self._answer(row, best if total[best] > self.t.nothing else None)
 

@@ -41,6 +41,7 @@ class ShapeIndex:
         reach = np.concatenate([[0.0], np.cumsum(self.target_m[tail] + 1000.0)])
         self.pattern_base = reach[: len(tail)]
         self._pattern_key = self.target_m + self.pattern_base[per_pattern]
+        self._stop_key = network.pattern_stop_m + self.pattern_base[per_pattern]
 
     def segments(self, shape: I64, low_m: F64, high_m: F64) -> tuple[I64, I64]:
         """First and last segment (index of its first shape point, last inclusive) that touch [low, high]; shape [n]."""
@@ -52,21 +53,43 @@ class ShapeIndex:
         a = np.clip(a, first, last)
         return a, np.clip(b, a, last)
 
+    def targets_behind(self, pattern: I64, along_m: F64) -> I64:
+        """How many of the pattern's stop targets a bus at ``along_m`` has reached."""
+        return self._behind(self._pattern_key, pattern, along_m)
+
+    def stops_behind(self, pattern: I64, along_m: F64) -> I64:
+        """The same of the stops themselves."""
+        return self._behind(self._stop_key, pattern, along_m)
+
+    def _behind(self, key: F64, pattern: I64, along_m: F64) -> I64:
+        first = self.network.pattern_stop_offset[pattern]
+        # a micrometre more than the sum may lose to rounding: who is at a stop has reached it
+        found = np.searchsorted(key, self.pattern_base[pattern] + along_m + 1e-6, side="right")
+        behind: I64 = np.clip(found - first, 0, self.network.pattern_stop_offset[pattern + 1] - first)
+        return behind
+
     def scheduled_s(self, pattern: I64, time_row: I64, along_m: F64) -> F64:
         """Seconds (trip time) at which the timetable puts a bus at ``along_m``; linear between stop targets.
 
         The first stop counts by its departure, the others by their arrivals."""
+        return self.time_at(time_row, *self.link_at(pattern, along_m))
+
+    def link_at(self, pattern: I64, along_m: F64) -> tuple[I64, F64]:
+        """(position of the stop behind, share of the way to the next one): the same for all trips of a pattern."""
         network = self.network
         first = network.pattern_stop_offset[pattern]
         count = network.pattern_stop_offset[pattern + 1] - first
         k = np.searchsorted(self._pattern_key, self.pattern_base[pattern] + along_m, side="right") - 1 - first
         k = np.clip(k, 0, np.maximum(count - 2, 0))
-        row = time_row + k
-        start = np.where(k == 0, network.departure_s[row], network.arrival_s[row]).astype(np.float64)
-        end = network.arrival_s[np.minimum(row + 1, len(network.arrival_s) - 1)].astype(np.float64)
         low = self.target_m[first + k]
         high = self.target_m[first + np.minimum(k + 1, count - 1)]
-        share = np.minimum(np.maximum((along_m - low) / np.maximum(high - low, 1e-9), 0.0), 1.0)
+        return k, np.minimum(np.maximum((along_m - low) / np.maximum(high - low, 1e-9), 0.0), 1.0)
+
+    def time_at(self, time_row: I64, k: I64, share: F64) -> F64:
+        """Trip time at a place that `link_at` gave."""
+        network, row = self.network, time_row + k
+        start = np.where(k == 0, network.departure_s[row], network.arrival_s[row]).astype(np.float64)
+        end = network.arrival_s[np.minimum(row + 1, len(network.arrival_s) - 1)].astype(np.float64)
         scheduled: F64 = start + share * (end - start)
         return scheduled
 

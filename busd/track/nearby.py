@@ -10,9 +10,6 @@ import shapely
 from busd.track.match import ShapeIndex, heading_of, project, ragged
 from gtfs.network import F64, I64, Network
 
-CHUNK = 8
-"""segments of a shape that share an entry of the tree"""
-
 
 @dataclass(frozen=True)
 class Passes:
@@ -27,33 +24,46 @@ class Passes:
 
 
 class ShapeTree:
-    """A Shapely STRtree over pieces of all shapes that a pattern uses."""
+    """A Shapely STRtree over the segments of all shapes that a pattern uses. Lines that run down one street share its
+    drawing more often than not, so equal segments are one entry: near a trunk road there are hundreds of them."""
 
     def __init__(self, network: Network, index: ShapeIndex) -> None:
         self._network, self._reach_m = network, index.reach_m
         used = np.unique(network.pattern_shape[network.pattern_shape >= 0]).astype(np.int64)
-        first, last = network.shape_offset[used], network.shape_offset[used + 1] - 1  # points
-        pieces = np.maximum((last - first + CHUNK - 1) // CHUNK, 0)
-        owner = np.repeat(np.arange(len(used)), pieces)
-        start = first[owner] + CHUNK * (np.arange(len(owner)) - (np.cumsum(pieces) - pieces)[owner])
-        end = np.minimum(start + CHUNK, last[owner])
-        self._shape, self._start, self._end = used[owner], start, end  # points start..end, both inclusive
-        piece, point = ragged(start, end)
-        self._farthest = float(index.reach_m.max(initial=0.0))
-        lines = shapely.linestrings(network.shape_x[point], network.shape_y[point], indices=piece)
-        self._tree = shapely.STRtree(lines)
+        piece, segment = ragged(network.shape_offset[used], network.shape_offset[used + 1] - 2)
+        x, y = network.shape_x, network.shape_y
+        drawn = np.stack([x[segment], y[segment], x[segment + 1], y[segment + 1], self._reach_m[segment]])
+        order = np.lexsort((segment, *drawn))
+        self._segment, self._shape = segment[order], used[piece[order]]  # by street, within one by shape and place
+        first = np.ones(len(order), bool)
+        first[1:] = (np.diff(drawn[:, order], axis=1) != 0).any(axis=0)
+        self._first = np.append(np.flatnonzero(first), len(order))
+        x0, y0, x1, y1, reach = drawn[:, order[first]]
+        low_x, low_y, high_x, high_y = np.minimum(x0, x1), np.minimum(y0, y1), np.maximum(x0, x1), np.maximum(y0, y1)
+        self._tree = shapely.STRtree(shapely.box(low_x - reach, low_y - reach, high_x + reach, high_y + reach))
+
+    @property
+    def streets(self) -> int:
+        """Distinct segments."""
+        return len(self._first) - 1
 
     def near(self, x: F64, y: F64) -> Passes:
         """All passes within reach of the points; by point, shape and distance along."""
-        who, piece = self._tree.query(shapely.points(x, y), predicate="dwithin", distance=self._farthest)
-        pair, segment = ragged(self._start[piece], self._end[piece] - 1)
-        who, shape = who[pair], self._shape[piece[pair]]
-        along, offset = project(self._network, segment, x[who], y[who])
-        order = np.lexsort((segment, shape, who))
-        order = order[offset[order] <= self._reach_m[segment[order]]]
-        who, shape, segment, along, offset = who[order], shape[order], segment[order], along[order], offset[order]
+        who, street = self._tree.query(shapely.points(x, y))
+        model = self._segment[self._first[street]]  # any of the equal ones
+        along, offset = project(self._network, model, x[who], y[who])
+        on = np.flatnonzero(offset <= self._reach_m[model])
+        who, street, model, along, offset = who[on], street[on], model[on], along[on], offset[on]
         if not len(who):
-            return Passes(who, shape, along, offset, along, along)
+            return Passes(who, street, along, offset, along, along)
+        metres = self._network.shape_m
+        share = (along - metres[model]) / np.maximum(metres[model + 1] - metres[model], 1e-9)
+        owner, place = ragged(self._first[street], self._first[street + 1] - 1)
+        segment = self._segment[place]
+        order = np.argsort(who[owner] * len(metres) + segment, kind="stable")
+        owner, place, segment = owner[order], place[order], segment[order]
+        who, shape, offset = who[owner], self._shape[place], offset[owner]
+        along = metres[segment] + share[owner] * (metres[segment + 1] - metres[segment])
         # a new pass begins where the shape has been out of reach in between
         fresh = np.ones(len(who), bool)
         fresh[1:] = (np.diff(who) != 0) | (np.diff(shape) != 0) | (np.diff(segment) > 1)

@@ -89,6 +89,9 @@ class OffRouteWatch:
         self.p = p
         self._open: dict[int, Excursion] = {}
 
+    def __bool__(self) -> bool:
+        return bool(self._open)
+
     def watches(self, row: int) -> bool:
         return row in self._open
 

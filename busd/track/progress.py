@@ -1,4 +1,4 @@
-"""What a step along the shape means: stops passed, the stop ahead, standing at a stop."""
+"""What a step along the shape means: stops passed, the stop ahead, standing at a stop. Many vehicles at once."""
 
 from __future__ import annotations
 
@@ -10,6 +10,21 @@ from busd.track.fleet import INFERRED, PHASES, Runs, Vehicles
 from busd.track.match import ShapeIndex
 from busd.tracking_parameters import Visits
 from busd.types import DatedTrip, Phase, Progress, StopVisit, VehiclePosition
+from gtfs.network import F64, I64, Bool
+
+
+def stops_ahead(index: ShapeIndex, pattern: I64, stops: I64, distance_m: F64, p: Visits) -> I64:
+    """Position of the next stop; ``stops`` behind the last. A bus in the zone of its first stop has it ahead."""
+    behind = np.minimum(index.targets_behind(pattern, distance_m), stops)
+    return np.where(distance_m <= _leave_m(index, pattern, p), 0, behind)
+
+
+def passes(index: ShapeIndex, pattern: I64, stops: I64, from_m: F64, to_m: F64, p: Visits) -> Bool:
+    """May the step from ``from_m`` (NaN unknown) to ``to_m`` have brought the bus past a stop? Sure where False."""
+    leave_m = _leave_m(index, pattern, p)
+    before = np.maximum(index.targets_behind(pattern, from_m - 0.001), 1)
+    arrives = before < np.minimum(index.targets_behind(pattern, to_m), stops)
+    return (to_m > from_m) & (arrives | ((from_m <= leave_m) & (leave_m < to_m)))
 
 
 def observe_passages(
@@ -47,60 +62,77 @@ def observe_passages(
     return visits
 
 
-def stop_ahead(index: ShapeIndex, runs: Runs, slot: int, distance_m: float, p: Visits) -> int:
-    """Position of the next stop; the count of stops behind the last. A bus in the zone of its first stop has it ahead."""
-    first = int(index.network.pattern_stop_offset[runs.pattern[slot]])
-    target = index.target_m[first : first + int(runs.stops[slot])]
-    if distance_m <= float(target[0]) + p.depart_zone_m:
-        return 0
-    return int(np.searchsorted(target, distance_m, side="right"))
-
-
-def stands_at(index: ShapeIndex, runs: Runs, vehicles: Vehicles, row: int, p: Visits) -> int:
-    """Position of the stop the vehicle stands at, -1 if it does not stand at one. Near its first stop a vehicle that
+def stands_at(
+    index: ShapeIndex, pattern: I64, stops: I64, distance_m: F64, speed_mps: F64, next_pos: I64, p: Visits
+) -> I64:
+    """Position of the stop each vehicle stands at, -1 if it does not stand at one. Near its first stop a vehicle that
     tells no speed stands: it waits for its departure."""
-    slot = int(vehicles.slot[row])
-    speed = float(vehicles.speed_mps[row])
-    waits = math.isnan(speed) and vehicles.next_pos[row] == 0
-    if slot < 0 or not (waits or speed <= p.at_stop_speed_mps):
-        return -1
-    first = int(index.network.pattern_stop_offset[runs.pattern[slot]])
-    stop_m = index.network.pattern_stop_m[first : first + int(runs.stops[slot])]
-    near = np.abs(stop_m - float(vehicles.distance_m[row]))
-    pos = int(near.argmin())
-    return pos if near[pos] <= p.at_stop_m else -1
+    out = np.full(len(pattern), -1, np.int64)
+    who = np.flatnonzero((speed_mps <= p.at_stop_speed_mps) | (np.isnan(speed_mps) & (next_pos == 0)))
+    if not len(who):
+        return out
+    pattern, here = pattern[who], distance_m[who]
+    stop_m, first = index.network.pattern_stop_m, index.network.pattern_stop_offset[pattern]
+    after = np.clip(index.stops_behind(pattern, here), 1, np.maximum(stops[who] - 1, 1))
+    before_off, after_off = np.abs(stop_m[first + after - 1] - here), np.abs(stop_m[first + after] - here)
+    out[who] = np.where(np.minimum(before_off, after_off) <= p.at_stop_m, after - (before_off <= after_off), -1)
+    return out
 
 
 def progress_of(
-    vehicles: Vehicles, runs: Runs, row: int, position: VehiclePosition, trip: DatedTrip | None
-) -> Progress:
-    """What is held of a vehicle right after a fix."""
-    slot = int(vehicles.slot[row])
-    on_run = slot >= 0 and math.isfinite(vehicles.distance_m[row])
-    next_pos = int(vehicles.next_pos[row])
-    # a bus that names a run and has no place on it yet is around its first stop
-    waits = not on_run or (next_pos >= runs.stops[slot] or (next_pos == 0 and vehicles.deviation_s[row] <= 0))
-    phase = Phase.OTHER if slot < 0 else Phase.LAYOVER if waits else Phase.IN_SERVICE
-    if vehicles.mode[row] == INFERRED:
-        phase = PHASES[int(vehicles.phase[row])]
-    return Progress(
-        vehicle_idx=row,
-        vehicle_id=position.vehicle_id,
-        lat=position.lat,
-        lon=position.lon,
-        measured_at=position.measured_at,
-        phase=phase,
-        trip=trip,
-        distance_m=float(vehicles.distance_m[row]) if on_run else None,
-        offset_m=float(vehicles.offset_m[row]) if on_run else None,
-        probability=(float(vehicles.probability[row]) if vehicles.mode[row] == INFERRED else 1.0) if on_run else None,
-        next_stop_pos=next_pos if on_run and next_pos < runs.stops[slot] else None,
-        deviation_s=float(vehicles.deviation_s[row]) if on_run else None,
-        off_route=bool(vehicles.off_route[row]),
-        bearing_deg=position.bearing_deg,
-        speed_mps=position.speed_mps,
-        occupancy=position.occupancy,
-        label=position.label,
-        source=position.source,
-        report_id=position.report_id,
+    vehicles: Vehicles, runs: Runs, rows: I64, positions: list[VehiclePosition], trips: list[DatedTrip | None]
+) -> list[Progress]:
+    """What is held of each vehicle right after its fix."""
+    columns = (
+        vehicles.slot,
+        vehicles.distance_m,
+        vehicles.offset_m,
+        vehicles.deviation_s,
+        vehicles.next_pos,
+        vehicles.mode,
+        vehicles.phase,
+        vehicles.probability,
+        vehicles.off_route,
     )
+    stops = runs.stops[vehicles.slot[rows]].tolist() if runs.size else [0] * len(rows)
+    held = zip(rows.tolist(), positions, trips, stops, *(column[rows].tolist() for column in columns))
+    out: list[Progress] = []
+    for row, position, trip, count, slot, distance, offset, deviation, ahead, mode, phase_, sure, off_route in held:
+        on_run = slot >= 0 and math.isfinite(distance)
+        inferred = mode == INFERRED
+        if inferred:
+            phase = PHASES[phase_]
+        else:
+            # a bus that names a run and has no place on it yet is around its first stop
+            waits = not on_run or ahead >= count or (ahead == 0 and deviation <= 0)
+            phase = Phase.OTHER if slot < 0 else Phase.LAYOVER if waits else Phase.IN_SERVICE
+        out.append(
+            Progress(
+                vehicle_idx=row,
+                vehicle_id=position.vehicle_id,
+                lat=position.lat,
+                lon=position.lon,
+                measured_at=position.measured_at,
+                phase=phase,
+                trip=trip,
+                distance_m=distance if on_run else None,
+                offset_m=offset if on_run else None,
+                probability=(sure if inferred else 1.0) if on_run else None,
+                next_stop_pos=ahead if on_run and ahead < count else None,
+                deviation_s=deviation if on_run else None,
+                off_route=bool(off_route),
+                bearing_deg=position.bearing_deg,
+                speed_mps=position.speed_mps,
+                occupancy=position.occupancy,
+                label=position.label,
+                source=position.source,
+                report_id=position.report_id,
+            )
+        )
+    return out
+
+
+def _leave_m(index: ShapeIndex, pattern: I64, p: Visits) -> F64:
+    """A bus that is farther along has left its first stop."""
+    leave: F64 = index.target_m[index.network.pattern_stop_offset[pattern]] + p.depart_zone_m
+    return leave

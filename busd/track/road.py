@@ -14,6 +14,7 @@ from busd.track.inference import Answer
 from busd.track.match import ShapeIndex, project
 from busd.track.off_route import OffRouteWatch, Sighting, Verdict, may_have_finished
 from busd.types import VehiclePosition
+from gtfs.network import F64, I64, Bool
 
 
 class Found(NamedTuple):
@@ -39,6 +40,13 @@ class Road:
         self._has_shape = np.array([bool(network.shape_id[i]) for i in range(len(network.shape_offset) - 1)], bool)
         self.wait_m = parameters.tracking.wait_reach_m
         self.p, self.tolerance_m = parameters.off_route, parameters.matching.max_offset_m
+
+    def plainly_on(self, rows: I64, distance_m: F64, offset_m: F64, reach_m: F64) -> Bool:
+        """Which fixes need no `judge`: near the shape, and nothing was suspected before."""
+        on: Bool = np.isfinite(distance_m) & ~(offset_m * self.tolerance_m / reach_m > self.p.far_m)
+        if self.watch:
+            on &= ~np.array([self.watch.watches(row) for row in rows.tolist()], bool)
+        return on
 
     def judge(self, row: int, position: VehiclePosition, found: Found) -> Verdict:
         """Is the vehicle on the route of its run? The place that was found may only be used after ON and BACK."""
@@ -88,14 +96,14 @@ class Road:
         stop = int(network.pattern_stop[int(network.pattern_stop_offset[pattern])])
         return math.hypot(x - float(network.stop_x[stop]), y - float(network.stop_y[stop])) <= self.wait_m
 
-    def place_of(self, position: VehiclePosition, answer: Answer | None, last_m: float) -> Found:
-        """The place of an inferred run, never behind the last one."""
-        x, y = self.index.network.frame.xy_array(np.array([position.lat]), np.array([position.lon]))
-        here = (float(x[0]), float(y[0]))
-        if answer is None or not answer.fits or math.isnan(answer.distance_m):
-            return Found(*here, math.nan, math.nan, self.tolerance_m, math.nan)
+    @staticmethod
+    def place_of(answer: Answer, last_m: float) -> tuple[float, float, float]:
+        """(metres along, metres off, deviation) of an inferred run, never behind the last place; NaN where there is
+        none."""
+        if not answer.fits or math.isnan(answer.distance_m):
+            return math.nan, math.nan, math.nan
         distance = answer.distance_m if math.isnan(last_m) else max(answer.distance_m, last_m)
-        return Found(*here, distance, answer.offset_m, self.tolerance_m, answer.deviation_s)
+        return distance, answer.offset_m, answer.deviation_s
 
     def _from_shape(self, row: int, x: float, y: float) -> float:
         """Metres to the whole shape of its run, scaled to the tolerance there: a bus that has turned round is near it."""

@@ -12,15 +12,16 @@ import numpy as np
 
 from busd.days import Timetable
 from busd.parameters import Parameters
+from busd.track.advance import Advance, Steps, publish
 from busd.track.assign import Assigner
-from busd.track.detour import DetourBook, News
+from busd.track.detour import DetourBook
 from busd.track.events import Event
 from busd.track.fleet import BELIEVED, INFERRED, LIVE, LOST, PHASES, Runs, Vehicles
 from busd.track.holding import Holding
 from busd.track.inference import Answer, Inference
 from busd.track.match import Fixes, Matched, ShapeIndex, match
 from busd.track.off_route import OffRouteWatch, Verdict
-from busd.track.progress import observe_passages, progress_of, stands_at, stop_ahead
+from busd.track.progress import progress_of
 from busd.track.road import Found, Road
 from busd.track.silence import Silence
 from busd.track.watch import SILENT, Watcher
@@ -29,11 +30,9 @@ from busd.types import (
     Phase,
     Progress,
     ProgressChanged,
-    StopVisited,
-    VehicleEvent,
     VehiclePosition,
 )
-from gtfs.network import Network
+from gtfs.network import F64, I64, Network
 
 
 class Tracker:
@@ -52,6 +51,9 @@ class Tracker:
         self.holding = Holding(network, vehicles, runs, self.assigner, off_route, self.watcher, parameters)
         self.road = Road(self.index, vehicles, self.holding, off_route, parameters)
         self.silence = Silence(vehicles, runs, self.holding, off_route, self.watcher, parameters)
+        self.advance = Advance(
+            self.index, vehicles, runs, self.assigner, self.watcher, off_route, self.detours, parameters
+        )
         self._inference: Inference | None = None
 
     # ---- following ---------------------------------------------------------------------------------------------------
@@ -78,7 +80,7 @@ class Tracker:
                 self._follow_believed(on_run, at, outputs)
             if asked:
                 self._follow_asked(asked, at, outputs, left)
-            outputs.extend(ProgressChanged(self._told(row, position)) for row, position in fixes)
+            outputs.extend(map(ProgressChanged, self._told(fixes)))
         self.watcher.look(moved, at, outputs)
         return moved
 
@@ -146,7 +148,7 @@ class Tracker:
             self.holding.claim(slot, -1.0)
         vehicles.mode[row] = INFERRED
 
-    def _place(self, on_run: list[tuple[int, VehiclePosition]]) -> tuple[Fixes, Matched]:
+    def _place(self, on_run: list[tuple[int, VehiclePosition]]) -> tuple[I64, Fixes, Matched]:
         vehicles, runs, p = self.vehicles, self.runs, self.p.matching
         rows = np.array([row for row, _ in on_run])
         at = np.array([position.measured_at for _, position in on_run])
@@ -171,20 +173,31 @@ class Tracker:
             last_y=vehicles.y[rows],
             last_deviation_s=np.where(forget, np.nan, vehicles.deviation_s[rows]),
         )
-        return fixes, match(self.index, fixes, p, self.p.visits)
+        return rows, fixes, match(self.index, fixes, p, self.p.visits)
 
     def _follow_believed(self, fixes: list[tuple[int, VehiclePosition]], at: float, outputs: list[Output]) -> None:
-        asked, m = self._place(fixes)
-        p, vehicles = self.p, self.vehicles
+        rows, asked, m = self._place(fixes)
+        vehicles = self.vehicles
         distance = np.where(m.found, m.distance_m, np.nan)
-        for i, (row, position) in enumerate(fixes):
-            vehicles.speed_mps[row], vehicles.bearing_deg[row] = asked.speed_mps[i], asked.heading_deg[i]
+        vehicles.speed_mps[rows], vehicles.bearing_deg[rows] = asked.speed_mps, asked.heading_deg
+        steps = Steps(
+            rows, asked.at, asked.x, asked.y, distance, m.offset_m, m.deviation_s, asked.last_m, asked.last_at
+        )
+        for i in self._advance(steps, m.reach_m, at, outputs):
+            row, position = fixes[i]
             place = (asked.x[i], asked.y[i], distance[i], m.offset_m[i], m.reach_m[i], m.deviation_s[i])
             last = (float(asked.last_m[i]), float(asked.last_at[i]))
             self._see(row, position, Found(*map(float, place)), last, at, outputs)
-            doubtful = vehicles.misses[row] >= p.matching.off_route_misses
+            doubtful = vehicles.misses[row] >= self.p.matching.off_route_misses
             if doubtful and not self.road.may_return(row, *place[:2], position.measured_at):
                 self._infer(row)
+
+    def _advance(self, steps: Steps, reach_m: F64, at: float, outputs: list[Output]) -> list[int]:
+        """Take the steps of the buses that are plainly on their route; returns the others, by their place in ``steps``."""
+        plain = self.road.plainly_on(steps.rows, steps.distance_m, steps.offset_m, reach_m)
+        if plain.any():
+            self.advance.take(steps if plain.all() else steps.take(plain), at, outputs)
+        return np.flatnonzero(~plain).tolist()
 
     def _see(
         self,
@@ -207,7 +220,8 @@ class Tracker:
             self._come_back(row, found, position.measured_at, at, outputs)
             # the stops between were not passed on the route
             last = (math.nan, last[1])
-        self._advance(row, position, found, last, at, outputs)
+        fields = (position.measured_at, found.x, found.y, found.distance_m, found.offset_m, found.deviation_s, *last)
+        self.advance.take(Steps(np.array([row]), *(np.array([value]) for value in fields)), at, outputs)
 
     def _come_back(self, row: int, found: Found, now: float, at: float, outputs: list[Output]) -> None:
         vehicles = self.vehicles
@@ -218,11 +232,7 @@ class Tracker:
         reason = f"at {found.distance_m / 1000:.1f} km, after {(now - excursion.first_at) / 60:.0f} min"
         self.watcher.tell(row, Event.BACK_ON_ROUTE, reason, at, outputs)
         pattern = int(self.runs.pattern[int(vehicles.slot[row])])
-        self._publish(self.detours.add(vehicles.ids[row], pattern, excursion, found.distance_m, now), at, outputs)
-
-    @staticmethod
-    def _publish(news: list[News], at: float, outputs: list[Output]) -> None:
-        outputs.extend(VehicleEvent(at, "", kind, reason) for kind, reason in news)
+        publish(self.detours.add(vehicles.ids[row], pattern, excursion, found.distance_m, now), at, outputs)
 
     def _follow_asked(
         self, fixes: list[tuple[int, VehiclePosition]], at: float, outputs: list[Output], left: list[int]
@@ -230,15 +240,19 @@ class Tracker:
         """Vehicles whose run is inferred."""
         vehicles, inference = self.vehicles, self.inference
         named = [self._named(position) for _, position in fixes]
-        for (row, position), name, answer in zip(fixes, named, inference.follow(fixes, named)):
+        rows = np.array([row for row, _ in fixes])
+        lat, lon = (np.array([getattr(position, name) for _, position in fixes]) for name in ("lat", "lon"))
+        x, y = self.network.frame.xy_array(lat, lon)
+        vehicles.speed_mps[rows] = [_or_nan(position.speed_mps) for _, position in fixes]
+        vehicles.bearing_deg[rows] = [_or_nan(position.bearing_deg) for _, position in fixes]
+        on_run: list[tuple[int, Answer, tuple[float, ...]]] = []
+        for i, answer in enumerate(inference.follow(fixes, named)):
+            row, position = fixes[i]
             vehicles.mode[row] = INFERRED
-            vehicles.speed_mps[row], vehicles.bearing_deg[row] = (
-                _or_nan(position.speed_mps),
-                _or_nan(position.bearing_deg),
-            )
-            slot = None
-            if answer is None and name >= 0 and self._keeps(row, name, position, at, outputs):
+            here = (float(x[i]), float(y[i]))
+            if answer is None and named[i] >= 0 and self._keeps(row, named[i], position, here, at, outputs):
                 continue
+            slot = None
             if answer is not None:
                 slot, answer = self._settle(row, answer)
             if slot is None or answer is None:
@@ -249,25 +263,56 @@ class Tracker:
                 self._change_to(row, slot, at, outputs, left)
             vehicles.phase[row] = PHASES.index(answer.phase)
             vehicles.probability[row] = answer.probability
-            last = (float(vehicles.distance_m[row]), float(vehicles.matched_at[row]))
-            found = self.road.place_of(position, answer, last[0])
-            self._see(row, position, found, last, at, outputs)
-            if math.isnan(found.distance_m):
-                continue
-            if name >= 0 and answer.probability > 0.9 and name == inference.number_of(answer.day, answer.run):
-                # the source is right again
-                inference.forget(row)
-                vehicles.mode[row] = BELIEVED
-                inference.claim(answer.day, answer.run, 1.0)
+            last_m = float(vehicles.distance_m[row])
+            place = (*here, *self.road.place_of(answer, last_m), last_m, float(vehicles.matched_at[row]))
+            on_run.append((i, answer, (position.measured_at, *place)))
+        # the run of one may have been taken over by a later one
+        on_run = [held for held in on_run if vehicles.slot[fixes[held[0]][0]] >= 0]
+        if on_run:
+            self._follow_inferred(fixes, on_run, named, at, outputs)
 
-    def _keeps(self, row: int, name: int, position: VehiclePosition, at: float, outputs: list[Output]) -> bool:
+    def _follow_inferred(
+        self,
+        fixes: list[tuple[int, VehiclePosition]],
+        on_run: list[tuple[int, Answer, tuple[float, ...]]],
+        named: list[int],
+        at: float,
+        outputs: list[Output],
+    ) -> None:
+        """``on_run``: place in ``fixes``, answer, and a row of `Steps` without its first column."""
+        rows = np.array([fixes[i][0] for i, _, _ in on_run])
+        steps = Steps(rows, *np.array([step for _, _, step in on_run]).T)
+        reach_m = np.full(len(rows), self.p.matching.max_offset_m)
+        for j in self._advance(steps, reach_m, at, outputs):
+            i, _, (_, x, y, distance, offset, deviation, *last) = on_run[j]
+            found = Found(x, y, distance, offset, self.p.matching.max_offset_m, deviation)
+            self._see(*fixes[i], found, (last[0], last[1]), at, outputs)
+        for i, answer, step in on_run:
+            row, name = fixes[i][0], named[i]
+            if name < 0 or math.isnan(step[3]) or answer.probability <= 0.9:
+                continue
+            if name == self.inference.number_of(answer.day, answer.run):
+                # the source is right again
+                self.inference.forget(row)
+                self.vehicles.mode[row] = BELIEVED
+                self.inference.claim(answer.day, answer.run, 1.0)
+
+    def _keeps(
+        self,
+        row: int,
+        name: int,
+        position: VehiclePosition,
+        here: tuple[float, float],
+        at: float,
+        outputs: list[Output],
+    ) -> bool:
         """A bus off its route that goes on naming its run keeps it for a while, though no run fits."""
         slot = int(self.vehicles.slot[row])
         if slot < 0 or name != self.inference.number_of(int(self.runs.day[slot]), int(self.runs.run[slot])):
             return False
-        found = self.road.place_of(position, None, math.nan)
-        if not self.road.may_return(row, found.x, found.y, position.measured_at):
+        if not self.road.may_return(row, *here, position.measured_at):
             return False
+        found = Found(*here, math.nan, math.nan, self.p.matching.max_offset_m, math.nan)
         self._see(row, position, found, (math.nan, math.nan), at, outputs)
         return True
 
@@ -315,51 +360,7 @@ class Tracker:
         remaining, place_m = self.holding.remaining_m(row), float(vehicles.distance_m[row])
         if remaining <= self.p.tracking.complete_m and not vehicles.off_route[row]:
             step = (place_m, float(vehicles.matched_at[row]), place_m + remaining)
-            self._observe(row, slot, step, position.measured_at, at, outputs)
-
-    def _advance(
-        self,
-        row: int,
-        position: VehiclePosition,
-        found: Found,
-        last: tuple[float, float],
-        at: float,
-        outputs: list[Output],
-    ) -> None:
-        vehicles, visits = self.vehicles, self.p.visits
-        slot, distance = int(vehicles.slot[row]), found.distance_m
-        if math.isfinite(last[0]) and distance > last[0]:
-            self._observe(row, slot, (*last, distance), position.measured_at, at, outputs)
-        vehicles.misses[row] = 0
-        if math.isnan(vehicles.joined_m[row]):
-            vehicles.joined_m[row] = distance
-        vehicles.x[row], vehicles.y[row] = found.x, found.y
-        vehicles.offset_m[row], vehicles.deviation_s[row] = found.offset_m, found.deviation_s
-        vehicles.distance_m[row], vehicles.matched_at[row] = distance, position.measured_at
-        vehicles.next_pos[row] = stop_ahead(self.index, self.runs, slot, distance, visits)
-        vehicles.standing_pos[row] = stands_at(self.index, self.runs, vehicles, row, visits)
-        if self.detours and not self.road.watch.watches(row):
-            pattern, id_ = int(self.runs.pattern[slot]), vehicles.ids[row]
-            self._publish(self.detours.drives(id_, slot, pattern, distance, position.measured_at), at, outputs)
-
-    def _observe(
-        self,
-        row: int,
-        slot: int,
-        step: tuple[float, float, float],
-        now: float,
-        at: float,
-        outputs: list[Output],
-    ) -> None:
-        """``step``: metres along the shape and instant of the last fix, metres now."""
-        date, vehicle_id = self.assigner.service_date(slot), self.vehicles.ids[row]
-        from_m, from_at, to_m = step
-        for visit in observe_passages(
-            self.index, self.runs, slot, from_m, from_at, to_m, now, vehicle_id, date, self.p.visits
-        ):
-            outputs.append(StopVisited(visit))
-            if visit.stop_pos == 0 and visit.departure_at is not None:
-                self.watcher.departed(row, slot, visit.departure_at, at, outputs)
+            self.advance.observe(row, slot, step, position.measured_at, at, outputs)
 
     # ---- time alone --------------------------------------------------------------------------------------------------
 
@@ -368,7 +369,7 @@ class Tracker:
         for row in self.silence.pass_by(at, outputs, left):
             if self._inference is not None:
                 self._inference.forget(row)
-        self._publish(self.detours.expire(at), at, outputs)
+        publish(self.detours.expire(at), at, outputs)
         return set()
 
     def next_deadline(self) -> float:
@@ -391,10 +392,11 @@ class Tracker:
 
     # ---- reading -----------------------------------------------------------------------------------------------------
 
-    def _told(self, row: int, position: VehiclePosition) -> Progress:
-        slot = int(self.vehicles.slot[row])
-        trip = self.runs.dated(slot, self.assigner.service_date(slot)) if slot >= 0 else None
-        return progress_of(self.vehicles, self.runs, row, position, trip)
+    def _told(self, fixes: list[tuple[int, VehiclePosition]]) -> list[Progress]:
+        rows = np.array([row for row, _ in fixes], np.int64)
+        runs, dates = self.runs, self.assigner.service_date
+        trips = [runs.dated(slot, dates(slot)) if slot >= 0 else None for slot in self.vehicles.slot[rows].tolist()]
+        return progress_of(self.vehicles, runs, rows, [position for _, position in fixes], trips)
 
     def explain(self, row: int) -> list[dict[str, Any]]:
         """The hypotheses of a vehicle that is followed by them, heaviest first."""
@@ -411,7 +413,7 @@ class Tracker:
 
     def live_progress(self) -> list[Progress]:
         live = np.flatnonzero(self.vehicles.liveness[: self.vehicles.size] == LIVE).tolist()
-        return [self._told(row, self.vehicles.latest[row]) for row in live]
+        return self._told([(row, self.vehicles.latest[row]) for row in live])
 
 
 def _rounds(waiting: list[tuple[int, VehiclePosition]]) -> list[list[tuple[int, VehiclePosition]]]:
