@@ -73,4 +73,6 @@ def _toml(value: object) -> str:
         return "{}"
     if isinstance(value, str | Path):
         return f'"{value}"'
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(_toml, value))}]"
     return str(value)
