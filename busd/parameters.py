@@ -105,9 +105,17 @@ class Places(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """before anything is learned: 0.8 x link time x way left + 10 s (least absolute errors: 0.74-0.84 and 11-21 s), on
     long links no more than a minute off the even spread"""
     prior_samples: float = 40.0
+    link_samples: float = 12.0
+    """weight of "like everywhere" on one link, in samples (8 to 30 tried: flat)"""
+    stop_share: float = 0.15
+    """of the way of a link, the part that is at the stop behind"""
+    stopped_mps: float = 1.0
+    """a reported speed below this is that of a bus at a stop or a signal"""
     standing_m: float = 20.0
     standing_s: float = 15.0
     """moved less than this for at least so long: it stands"""
+    early_s: float = 60.0
+    """earlier than this a bus takes its time, and teaches nothing of the link (wmata: next stop 5 % nearer)"""
     wait_s: float = 75.0
     wait_early_s: float = 90.0
     """a bus that has stood so long and is so early waits for its timetable (wmata: MAE -6 %; nothing elsewhere)"""
@@ -157,6 +165,9 @@ class Calibrating(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     median_shares: tuple[float, ...] = (0.2, 0.6, 0.85, 0.6, 0.6, 0.6)
     """of a group's median error, how much moves the median, by horizon group. All of it would give every predicted
     horizon a median error of 0; what is told shortly before the bus comes is better left a little early"""
+    lead_s: float = 5.0
+    """the median is told so much earlier, fully from three minutes on: half of a usual interval between fixes passes
+    before anybody reads it (0 to 10 tried: next six minutes 2 % nearer by the time that was left in truth)"""
     samples: int = 1000
     """predictions looked at again each half minute ..."""
     sample_stride: int = 10

@@ -11,6 +11,7 @@ from busd.predict.calibrate import MEDIAN, MIDDLES_S, Calibration
 from busd.predict.journeys import Journeys
 from busd.predict.kernels import fan, running_sums
 from busd.predict.learning import EARLY, RATIO, RECENT, SIGMA2, SLOPE, Learned
+from busd.predict.places import Within
 from busd.predict.walk import walk
 from busd.track.fleet import Runs, Vehicles
 from busd.track.match import stop_targets
@@ -18,6 +19,7 @@ from gtfs.network import F64, I64, Bool, Network
 
 PEAKS_S = ((7 * 3600.0, 9.5 * 3600.0), (16 * 3600.0, 19 * 3600.0))
 """of Monday to Friday"""
+LEAD_FROM_S = 180.0
 TERMINAL, PEAK = 1, 2
 """bits of a group's kind"""
 
@@ -132,11 +134,12 @@ class Forecaster:
         link_s = np.maximum(link_s, 1.0)
         share = self.share_done(rows, ahead)
         standing_s = self.journeys.standing_s(rows, vehicles)
+        hurries = deviation >= -p.early_s
         if self.parts.place:
-            left = self.learned.places.said(share, link_s)
-            cell = self.learned.places.cell(share, standing_s >= p.standing_s)
-            self._put_aside(rows, ahead, cell, left)
-            left = left * self.learned.places.factor(cell)
+            profile, said = self.learned.places, self.learned.places.said(share, link_s)
+            cells = profile.cells(self._within(rows, ahead, share, link_s, standing_s))
+            self.journeys.keep_place(rows, ahead.first_pos, vehicles.matched_at[rows], said, cells, hurries)
+            left = profile.left(said, cells)
         else:
             left = (1.0 - share) * link_s
         if self.parts.holding:
@@ -167,15 +170,21 @@ class Forecaster:
         share = (self.vehicles.distance_m[rows] - low) / np.maximum(high - low, 1.0)
         return np.where(ahead.first_pos > 0, np.fmin(np.fmax(share, 0.0), 1.0), 0.0)
 
-    def _put_aside(self, rows: I64, ahead: Ahead, cell: I64, said_s: F64) -> None:
-        """One place in each link, of the first, second, fourth or eighth fix in it, to learn the profile from."""
-        j, pos = self.journeys, ahead.first_pos
-        new = j.sample_pos[rows] != pos
-        count = np.where(new, 1, j.sample_count[rows] + 1)
-        j.sample_count[rows], j.sample_pos[rows] = count, pos
-        chosen = (count & (count - 1)) == 0
-        k = rows[chosen]
-        j.sample_cell[k], j.sample_s[k], j.sample_at[k] = cell[chosen], said_s[chosen], self.vehicles.matched_at[k]
+    def _within(self, rows: I64, ahead: Ahead, share: F64, link_s: F64, standing_s: F64) -> Within:
+        """Where the vehicles are within the link to the stop ahead."""
+        runs, slots, behind = self.runs, ahead.slots, np.maximum(ahead.first_pos - 1, 0)
+        entered_at = np.where(behind == 0, runs.departed_at[slots, behind], runs.arrived_at[slots, behind])
+        stop = self.network.pattern_stop_offset[runs.pattern[slots]] + np.minimum(
+            ahead.first_pos, runs.stops[slots] - 1
+        )
+        return Within(
+            link=np.maximum(self.learned.legs.link[stop], 0),
+            share=share,
+            link_s=link_s,
+            spent_s=self.vehicles.matched_at[rows] - entered_at,
+            standing=standing_s >= self.places.standing_s,
+            speed_mps=self.vehicles.speed_mps[rows],
+        )
 
     # ---- along the trip ----------------------------------------------------------------------------------------------
 
@@ -211,4 +220,5 @@ class Forecaster:
         z = self.calibration.quantiles(h, self.kind(from_terminal))
         out: F64 = raw + z * scale
         out[MEDIAN] = raw + np.interp(h, MIDDLES_S, c.median_shares) * z[MEDIAN] * scale
+        out[MEDIAN] -= c.lead_s * np.minimum(h / LEAD_FROM_S, 1.0)
         return out, scale

@@ -49,7 +49,7 @@ class Learned:
         self.holding = Holding(len(network.link_from), self.p)
         self.recent = RecentExcess(network, self.p)
         self.pace_gate = Gate(self.p)
-        self.places = PlaceProfile(parameters.places)
+        self.places = PlaceProfile(len(network.link_from), parameters.places)
         self.departures = Departures(network, parameters.terminals)
         self._typical_s = _typical(network, self.legs)
         self.table = np.zeros((len(network.pattern_stop), 5))
@@ -133,7 +133,7 @@ class Learned:
         self.links.carry_over(old.links, here, there)
         self.holding.carry_over(old.holding, here, there)
         self.recent.gate.state, self.pace_gate.state = old.recent.gate.state.copy(), old.pace_gate.state.copy()
-        self.places.load(old.places.dump())
+        self.places.carry_over(old.places, here, there)
         kept = np.flatnonzero(stops >= 0)
         self.departures.carry_over(old.departures, stops[kept], kept)
         self.table_at = -np.inf

@@ -23,7 +23,7 @@ from busd.table import pack_state, unpack_state
 from gtfs.calendar import service_day_start
 from gtfs.network import F64, I64, Network
 
-VERSION = 1
+VERSION = 2
 STEP_S = 60.0
 """visits that became known within so long are learned together, and the table is renewed between"""
 

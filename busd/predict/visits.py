@@ -85,9 +85,8 @@ class VisitReader:
             for vehicle, more, of in zip(row[k].tolist(), excess.tolist(), expected.tolist()):
                 j.excess_s[vehicle] = p.pace_keep * j.excess_s[vehicle] + more
                 j.expected_s[vehicle] = p.pace_keep * j.expected_s[vehicle] + of
-        hit = (j.sample_pos[row] == seen.stop_pos) & (j.slot[row] == slot) & (j.sample_cell[row] >= 0)
+        hit = (j.sample_pos[row] == seen.stop_pos) & (j.slot[row] == slot)
         hit &= (seen.stop_pos > 0) & (seen.bracket_s <= p.max_bracket_s)
         if hit.any():
-            mine = row[hit]
-            self.learned.places.learn(j.sample_cell[mine], seen.at[hit] - j.sample_at[mine], j.sample_s[mine])
-            j.sample_cell[mine] = -1
+            cells, said, came = j.take_places(row[hit], seen.at[hit])
+            self.learned.places.learn(cells, said, came)

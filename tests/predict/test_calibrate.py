@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from busd.parameters import Calibrating, Places, Terminals
 from busd.predict.calibrate import HIGH, KINDS, LOW, MEDIAN, MIDDLES_S, RIDER, Calibration, group_of
+from busd.predict.journeys import Journeys
 from busd.predict.outcomes import COLUMNS, RUN, Outcomes
-from busd.predict.places import PlaceProfile
+from busd.predict.places import PlaceProfile, Within
 from busd.predict.terminals import Departures
 from busd.predict.waits import Waits
 from busd.table import pack_state, unpack_state
@@ -154,16 +155,50 @@ def test_the_median_beyond_a_point_is_the_one_of_a_sorted_list(values: list[floa
         assert later[(len(later) - 1) // 2] - 1.01 <= found <= later[len(later) // 2] + 1.01
 
 
+def within(link: int, share: float, **what: float) -> Within:
+    """One bus in a link of 60 s."""
+    told = {"spent_s": 6.0, "standing": False, "speed_mps": np.nan} | what
+    return Within(np.array([link]), np.array([share]), np.array([60.0]), *(np.array([told[k]]) for k in told))
+
+
 def test_the_profile_of_the_time_within_a_link() -> None:
-    places = PlaceProfile(Places())
-    share, link_s = np.array([0.05, 0.95]), np.array([60.0, 60.0])
-    cell = places.cell(share, np.array([False, True]))
-    assert cell.tolist() == [0, 19]
-    said = places.said(share, link_s)
+    places = PlaceProfile(3, Places())
+    said = places.said(np.array([0.05, 0.95]), np.array([60.0, 60.0]))
     np.testing.assert_allclose(said, [0.8 * 0.95 * 60 + 10, 0.8 * 0.05 * 60 + 10])
     np.testing.assert_allclose(places.said(np.array([0.0]), np.array([600.0])), [550.0])
-    assert places.factor(cell).tolist() == [1.0, 1.0]
-    for _ in range(500):
-        places.learn(cell, np.array([said[0], 40.0]), said)
-    factor = places.factor(cell)
-    assert factor[0] == 1.0 and 2.2 < factor[1] < 40 / said[1]
+    moving, standing = places.cells(within(0, 0.95)), places.cells(within(0, 0.95, standing=True))
+    assert places.left(said[1:], moving).tolist() == said[1:].tolist()
+    for link in (1, 2) * 1000:
+        places.learn(places.cells(within(link, 0.95, standing=True)), said[1:], np.array([40.0]))
+    assert 38 < places.left(said[1:], standing)[0] < 40.0
+    assert places.left(said[1:], moving)[0] == said[1]
+
+
+def test_a_link_differs_from_the_others_and_a_late_start_within_it_from_an_early_one() -> None:
+    places = PlaceProfile(2, Places())
+    said = places.said(np.array([0.05]), np.array([60.0]))
+    dwelling, gone = places.cells(within(0, 0.05, speed_mps=0.0)), places.cells(within(0, 0.05, spent_s=50.0))
+    for _ in range(300):
+        places.learn(dwelling, said, np.array([80.0]))
+        places.learn(gone, said, np.array([40.0]))
+    elsewhere = places.cells(within(1, 0.05, speed_mps=0.0))
+    assert places.left(said, gone)[0] < 45 < 70 < places.left(said, dwelling)[0]
+    for _ in range(100):
+        places.learn(elsewhere, said, np.array([30.0]))
+    assert places.left(said, elsewhere)[0] < 45 and places.left(said, dwelling)[0] > 60
+
+
+def test_places_are_kept_by_their_number_not_by_what_came_after() -> None:
+    """Of ten fixes in a link the 1st, 2nd, 4th and 8th are learned from, however long the bus then took."""
+    journeys = Journeys()
+    journeys.reach(2)
+    row, cells = np.array([1]), np.arange(3).reshape(3, 1)
+    for k in range(10):
+        journeys.keep_place(row, np.array([4]), np.array([100.0 + k]), np.array([50.0]), cells, np.array([k != 3]))
+    kept, said, came = journeys.take_places(row, np.array([200.0]))
+    assert (
+        came.tolist() == [100.0, 99.0, 93.0]
+        and said.tolist() == [50.0] * 3
+        and kept.tolist() == [[k] * 3 for k in range(3)]
+    )
+    assert not len(journeys.take_places(row, np.array([200.0]))[2])
