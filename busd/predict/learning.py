@@ -130,7 +130,8 @@ class Learned:
         """Another timetable: what is known of links and stops that are still there (by stop_id) goes on."""
         stops = _same_stops(old.network, self.network)
         here, there = _same_links(old.network, self.network, stops)
-        self.links.carry_over(old.links, here, there)
+        longer = np.maximum(self._typical_s[here], 1.0) / np.maximum(old._typical_s[there], 1.0)
+        self.links.carry_over(old.links, here, there, longer)
         self.holding.carry_over(old.holding, here, there)
         self.recent.gate.state, self.pace_gate.state = old.recent.gate.state.copy(), old.pace_gate.state.copy()
         self.places.carry_over(old.places, here, there)

@@ -114,12 +114,14 @@ class LinkTimes:
         self.bin[state["bins"]] = state["bin"]
         self.visits, self.learned_day = state["visits"], int(state["day"])
 
-    def carry_over(self, old: LinkTimes, here: I64, there: I64) -> None:
-        """What ``old`` knows of the links ``there`` is known of the links ``here`` of this network (another
-        timetable: planned times may differ, so that both sums are scaled to the new plan)."""
-        self.total = old.total.copy()
+    def carry_over(self, old: LinkTimes, here: I64, there: I64, longer: F64) -> None:
+        """What ``old`` knows of the links ``there`` is known of the links ``here`` of this network, whose plan for them
+        is ``longer`` times as long: the street takes what it took, so the planned sums change; [links]."""
         self.learned_day = old.learned_day
         self.link[here], self.visits[here] = old.link[there], old.visits[there]
+        self.link[here, Q] *= longer
+        before = float(old.link[there, Q].sum())
+        self.total = old.total * np.array([1.0, float(self.link[here, Q].sum()) / before if before > 0 else 1.0])
         self.bin[:, here], self.hours[here] = old.bin[:, there], old.hours[there]
 
 

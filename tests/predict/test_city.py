@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -99,9 +99,13 @@ def told(
     day: Recording,
     parameters: Parameters | None = None,
     change: Callable[[list[VehiclePosition]], list[VehiclePosition]] = lambda positions: positions,
+    since: float = FROM,
+    later: tuple[float, Network] | None = None,
 ) -> Told:
-    """Run the day and compare each minute's predictions with the truth."""
-    engine = Engine(lambda digest: network, parameters, boards=False)
+    """Run the day, which begins at ``since``, and compare each minute's predictions with the truth. ``later``: another
+    timetable and when it comes in."""
+    networks = {n.digest: n for n in (network, *([later[1]] if later else []))}
+    engine = Engine(networks.__getitem__, parameters, boards=False)
     published: dict[tuple[str, int], list[tuple[float, float, float, float]]] = defaultdict(list)
 
     def sink(entry: object, outputs: list[Output]) -> None:
@@ -116,9 +120,15 @@ def told(
                     published[trip, pos].append((t.made_at, low, mid, high))
 
     driver = GridDriver(engine, sink)
-    driver.start(FROM - 60, "city")
-    driver.load_network(FROM - 60, network.digest)
-    driver.feed_all(change(day.positions))
+    driver.start(since - 60, "city")
+    driver.load_network(since - 60, network.digest)
+    positions = change(day.positions)
+    if later is not None:
+        before = bisect_left(positions, later[0], key=lambda position: position.received_at)
+        driver.feed_all(positions[:before])
+        driver.load_network(*(later[0], later[1].digest))
+        positions = positions[before:]
+    driver.feed_all(positions)
     driver.drain()
     rows = []
     for passage in day.passages:
@@ -126,7 +136,7 @@ def told(
         if not known or passage.is_first or passage.start_s is not None:
             continue
         made = [row[0] for row in known]
-        for t in range(int(max(passage.arrival_at - 1200, FROM)), int(passage.arrival_at), 60):
+        for t in range(int(max(passage.arrival_at - 1200, since)), int(passage.arrival_at), 60):
             k = bisect_right(made, t) - 1
             if k >= 0 and known[k][2] == known[k][2]:
                 _, low, mid, high = known[k]
@@ -194,16 +204,21 @@ def test_an_hour_without_data_for_half_of_the_fleet(network: Network, ordinary: 
     assert after.mae < 1.3 * ordinary.part(60, 900, since=end + 300).mae
 
 
-@pytest.mark.parametrize("factor", [0.5, 1.6])
-def test_a_timetable_with_wrong_running_times(network: Network, factor: float, ordinary: Told) -> None:
-    """All trips planned half or 1.6 times as long as they are: learned within the hour."""
+def planned(network: Network, factor: float) -> Network:
+    """All trips planned ``factor`` times as long."""
     first = np.repeat(network.departure_s[network.trip_time_offset[:-1]], np.diff(network.trip_time_offset))
-    wrong = replace(
+    return replace(
         network,
         arrival_s=(first + (network.arrival_s - first) * factor).astype(np.int32),
         departure_s=(first + (network.departure_s - first) * factor).astype(np.int32),
-        digest=f"wrong{factor}",
+        digest=f"planned{factor}",
     )
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.6])
+def test_a_timetable_with_wrong_running_times(network: Network, factor: float, ordinary: Told) -> None:
+    """All trips planned half or 1.6 times as long as they are: learned within the hour."""
+    wrong = planned(network, factor)
     result = told(wrong, recording())
     soon, later = result.part(60, 600, since=FROM, until=FROM + 1800), result.part(60, 600, since=FROM + 5400)
     assert later.mae < 0.75 * soon.mae or later.mae < 1.5 * ordinary.part(60, 600, since=FROM + 5400).mae
@@ -215,3 +230,33 @@ def test_intervals_of_a_bad_hour_are_wider(network: Network, ordinary: Told) -> 
     bad = told(network, recording("jam")).part(300, 900, since=jam + 1800, until=jam + 5400)
     usual = ordinary.part(300, 900, since=jam + 1800, until=jam + 5400)
     assert bad.width_s.mean() > usual.width_s.mean()
+
+
+def test_a_timetable_that_changes_while_buses_run(network: Network, ordinary: Told) -> None:
+    """The new one plans longer trips. Buses that are on their way stay predicted, and what the links take is known."""
+    change = MIDNIGHT + 8 * 3600
+    new = planned(network, 1.3)
+    through = told(network, recording(), later=(change, new)).part(60, 900, since=change + 60, until=change + 1200)
+    usual = ordinary.part(60, 900, since=change + 60, until=change + 1200)
+    assert len(through.at) > 0.9 * len(usual.at)
+    cold = [p for p in recording().positions if p.received_at >= change]
+    anew = told(new, recording(), change=lambda _: cold, since=change).part(
+        60, 900, since=change + 60, until=change + 1200
+    )
+    assert through.mae < 1.6 * usual.mae and through.mae < anew.mae
+
+
+@pytest.mark.parametrize("day", ["20260329", "20261025"])
+def test_days_on_which_the_clocks_change(tmp_path: Path, ordinary: Told, day: str) -> None:
+    zone = "Europe/Berlin"
+    midnight = service_day_start(day, zone)
+    since, until = midnight + 6.5 * 3600, midnight + 8 * 3600
+    write_feed(plan(), tmp_path / "feed.zip", zone)
+    network = gtfs.load_network(tmp_path / "feed.zip", tmp_path)
+    _, buses = busiest()
+    whole = simulate(plan(), 3, since, until, INTERVAL_S, zone)
+    reports = [report for report in whole.reports if report.vehicle in buses]
+    sunday = told(network, Recording(reports, whole.passages), since=since)
+    usual = ordinary.part(60, 900, since=FROM + 1800, until=FROM + 5400)
+    changed = sunday.part(60, 900, since=since + 1800, until=since + 5400)
+    assert len(changed.at) > 0.8 * len(usual.at) and changed.mae < 1.6 * usual.mae  # other dice than that Monday
