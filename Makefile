@@ -22,7 +22,7 @@ system: setup    ## browser, redis-server, mosquitto, fonts by apt (root)
 	@$(BIN)/python tests/system.py
 
 test: system lint  ## everything that must pass
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --dist loadgroup $(ARGS)
 
 lint: setup      ## ruff, mypy --strict, import contracts
 	$(BIN)/ruff check .

@@ -379,9 +379,3 @@ def visit(browser: Browser, live: LiveServer) -> Iterator[Callable[..., Visit]]:
     for one in visits:
         assert one.foreign == []
         assert one.complaints == []
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Browser tests go last: the synchronous Playwright keeps a loop running in this thread until the session ends,
-    in which no other test could run its own."""
-    items.sort(key=lambda item: "browser" in getattr(item, "fixturenames", ()))
