@@ -152,7 +152,7 @@ class Phase(StrEnum):
     OTHER = "Other not in service"
 
 
-class DatedTrip(msgspec.Struct, frozen=True):
+class DatedTrip(msgspec.Struct, frozen=True, gc=False):
     """TransModel dated service journey: a trip of the network on a service day.
 
     ``start_s`` only for trips of frequencies.txt: which run, in seconds of the service day."""
@@ -163,7 +163,7 @@ class DatedTrip(msgspec.Struct, frozen=True):
     start_s: int | None = None
 
 
-class Progress(msgspec.Struct, frozen=True):
+class Progress(msgspec.Struct, frozen=True, gc=False):
     """Where a vehicle is on its trip (SIRI MonitoredVehicleJourney), as the engine held it right after a fix."""
 
     vehicle_idx: int
@@ -191,7 +191,7 @@ class Progress(msgspec.Struct, frozen=True):
     report_id: str | None = None
 
 
-class StopVisit(msgspec.Struct, frozen=True):
+class StopVisit(msgspec.Struct, frozen=True, gc=False):
     """An OBSERVED passing of a stop (TIDES stop_visits): the learning signal.
 
     The true instant lies within ``bracket_s`` around the given one (interpolated between the two fixes)."""
@@ -222,7 +222,7 @@ class StopStatus(IntEnum):
     SKIPPED = 4
 
 
-class PredictionTable(msgspec.Struct, frozen=True):
+class PredictionTable(msgspec.Struct, frozen=True, gc=False):
     """Stop time updates of one vehicle made at one instant, one row a stop still ahead.
 
     Epoch seconds; NaN in ``arrival_p50`` withdraws the row. ``times`` [n, 5] holds the columns that the properties
@@ -330,15 +330,15 @@ class BoardsChanged(msgspec.Struct, frozen=True):
     boards: Sequence[Board]
 
 
-class ProgressChanged(msgspec.Struct, frozen=True):
+class ProgressChanged(msgspec.Struct, frozen=True, gc=False):
     progress: Progress
 
 
-class Predicted(msgspec.Struct, frozen=True):
+class Predicted(msgspec.Struct, frozen=True, gc=False):
     table: PredictionTable
 
 
-class StopVisited(msgspec.Struct, frozen=True):
+class StopVisited(msgspec.Struct, frozen=True, gc=False):
     visit: StopVisit
 
 
