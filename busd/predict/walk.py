@@ -46,20 +46,25 @@ def walk_one(first_s: F64, start: I64, count: I64, gain_s: F64, slope: F64, mean
 
 
 def walk_all(first_s: F64, start: I64, count: I64, gain_s: F64, slope: F64, mean_s: F64, early_max_s: float) -> F64:
-    """As `walk`, stop by stop for all buses at once: those with most stops first, so that each column is a prefix."""
+    """As `walk`, stop by stop for all buses at once: gathered by columns of stops, the buses with most stops first, so
+    that each column is a prefix of the one before."""
     out = np.empty(len(gain_s))
     order = np.argsort(-count, kind="stable")
-    rows, left = start[order], count[order]
-    alive = int((left > 0).sum())
-    d = first_s[order][:alive]
-    out[rows[:alive]] = d
-    legs = np.stack([gain_s, slope, mean_s], axis=1)
-    for k in range(1, int(left[0]) if alive else 0):
-        alive = int(np.searchsorted(-left, -k, side="left"))  # count > k
-        row = rows[:alive] + k
-        leg = legs[row]
-        d = d[:alive]
+    stops = count[order]
+    alive = int((stops > 0).sum())
+    if not alive:
+        return out
+    places = np.arange(int(stops[0]))[:, None]
+    row = start[order][:alive] + places
+    inside = places < stops[:alive]
+    np.minimum(row, len(out) - 1, out=row)
+    gains, slopes, means = gain_s.take(row), slope.take(row), mean_s.take(row)
+    deviations = np.empty(row.shape)
+    deviations[0] = d = first_s[order][:alive]
+    for k, n in enumerate(inside.sum(axis=1).tolist()[1:], 1):
+        d = d[:n]
         early = np.minimum(np.maximum(d, -early_max_s), 0.0)
-        d = d + leg[:, 0] + leg[:, 1] * (early - leg[:, 2])
-        out[row] = d
+        d = d + gains[k, :n] + slopes[k, :n] * (early - means[k, :n])
+        deviations[k, :n] = d
+    out[row[inside]] = deviations[inside]
     return out
