@@ -9,7 +9,8 @@ The level of each tail moves with every outcome (adaptive conformal inference, G
 
     level += step (level wanted - 1[missed])
 
-so that the intervals widen by themselves when the world changes. A prediction whose bus was by already is not counted:
+so that the intervals widen by themselves when the world changes; the outcomes of one half minute go wrong together, and
+count as `Calibrating.adapt_outcomes` of them at most. A prediction whose bus was by already is not counted:
 nobody looks at it any more.
 """
 
@@ -97,8 +98,9 @@ class Calibration:
             if self.filled[k] >= p.prior_outcomes:
                 below, below_rider, above = part[:, 2:].sum(axis=0).tolist()
                 step = np.array([0.1 * n - below, p.rider_quantile * n - below_rider, 0.0, above - 0.1 * n])
+                counts = min(1.0, p.adapt_outcomes / n)
                 self.level[k] = np.clip(
-                    self.level[k] + p.adapt * step, (0.02, 0.05, 0.5, 0.75), (0.25, 0.45, 0.5, 0.98)
+                    self.level[k] + p.adapt * counts * step, (0.02, 0.05, 0.5, 0.75), (0.25, 0.45, 0.5, 0.98)
                 )
             self.fresh[k] += n
             if self.fresh[k] >= min(_FRESH, self.filled[k] // 8 + 1):
