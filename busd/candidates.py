@@ -134,11 +134,13 @@ def _window(
 
 
 def _slots_of(keeper: BoardKeeper, day: ServiceDay) -> I64:
-    """run -> slot of `Runs`, -1 where nobody performs it, or an operator does not want it to be seen."""
+    """run -> slot of `Runs`, -1 where nobody performs it, or an operator does not want it to be seen. A run that is kept
+    in case its bus comes back is nobody's here: one bus is on a board once."""
     runs, hidden = keeper.runs, keeper.notices.hidden
     slot_of = np.full(len(day.run_trip), -1, np.int64)
     n = runs.size
-    mine = ((runs.day[:n] == day.ordinal) & (runs.run[:n] >= 0) & (runs.vehicle[:n] >= 0)).nonzero()[0]
+    mine = (runs.day[:n] == day.ordinal) & (runs.run[:n] >= 0) & (runs.vehicle[:n] >= 0)
+    mine = (mine & np.isinf(runs.kept_until[:n])).nonzero()[0]
     if hidden.any():
         mine = mine[~hidden[runs.pattern[mine]]]
     slot_of[runs.run[mine]] = mine

@@ -168,8 +168,9 @@ class Runs(Table):
         "stops": ("i8", 0),
         "vehicle": ("i8", -1),
         # slot of the run before it in the block, for a run not begun yet; BEGUN; or FINISHING: its bus has gone on to
-        # the next run while its last stops were still ahead
+        # another run while stops were still ahead
         "following": ("i8", -1),
+        "kept_until": ("f8", np.inf),  # of a run that is FINISHING, and not followed by its bus's run in the block
         "made_at": ("f8", -np.inf),
         "first_pos": ("i8", 0),  # predictions are held for first_pos..end_pos
         "end_pos": ("i8", 0),
@@ -199,6 +200,7 @@ class Runs(Table):
     stops: I64
     vehicle: I64
     following: I64
+    kept_until: F64
     made_at: F64
     first_pos: I64
     end_pos: I64

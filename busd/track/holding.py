@@ -58,7 +58,7 @@ class Holding:
         self.vehicles.slot[row] = slot
         if self.vehicles.mode[row] == BELIEVED:
             self.claim(slot, 1.0)
-        runs.vehicle[slot], runs.following[slot] = row, BEGUN
+        runs.vehicle[slot], runs.following[slot], runs.kept_until[slot] = row, BEGUN, np.inf
         trip = f"trip {self.network.trip_id[int(runs.trip[slot])]}"
         if instead_of:
             self.watcher.tell(row, Event.CHANGED, f"{trip} instead of {instead_of}", at, outputs)
@@ -67,7 +67,8 @@ class Holding:
 
     def leave(self, row: int, to: int | None, at: float, outputs: list[Output], left: list[int]) -> str:
         """Give up the vehicle's runs, but those of its block from ``to`` on. A run left for the one that follows it
-        keeps its last predictions: its bus is in the terminal's street. Returns the trip that it leaves unfinished."""
+        keeps its last predictions: its bus is in the terminal's street. One left for any other that a source names
+        keeps them for `Assigning.flicker_s`: its bus may be back. Returns the trip that it leaves unfinished."""
         runs, old = self.runs, int(self.vehicles.slot[row])
         keep: set[int] = set()
         if to is not None:
@@ -76,10 +77,14 @@ class Holding:
                 keep.add(ahead)
                 mine = np.flatnonzero((runs.following[: runs.size] == ahead) & (runs.vehicle[: runs.size] == row))
                 ahead = int(mine[0]) if len(mine) else -1
-            if old >= 0 and runs.following[to] == old:
-                runs.following[old] = FINISHING
-                keep.add(old)
-        unfinished = self._unfinished(row, old) if old not in keep else ""
+        follows = old in keep or (to is not None and old >= 0 and int(runs.following[to]) == old)
+        unfinished = "" if follows else self._unfinished(row, old)
+        named = self.vehicles.mode[row] == BELIEVED
+        if to is not None and old >= 0 and old not in keep and (follows or named):
+            runs.following[old] = FINISHING
+            runs.kept_until[old] = np.inf if follows else at + self.p.assigning.flicker_s
+            if not follows:
+                left.append(old)  # for its boards: they show it as nobody's at once
         if old >= 0 and self.vehicles.mode[row] == BELIEVED:
             self.claim(old, -1.0)
         for slot in np.flatnonzero(runs.vehicle[: runs.size] == row).tolist():
@@ -119,15 +124,27 @@ class Holding:
     # ---- runs that end -----------------------------------------------------------------------------------------------
 
     def finishing(self) -> I64:
-        """Slots of runs that their bus has left for the next one of its block."""
+        """Slots of runs that their bus has left for another."""
         runs = self.runs
         return np.flatnonzero((runs.following[: runs.size] == FINISHING) & (runs.vehicle[: runs.size] >= 0))
 
     def finished_at(self, slots: I64) -> F64:
-        """When the bus of each slot is over its last stop; -inf where nothing is told of it any more."""
+        """When the bus of each slot is over its last stop, or is known not to come back to it; -inf where nothing is
+        told of it any more."""
         end = self.runs.end_pos[slots]
         told = end > self.runs.first_pos[slots]
-        return np.where(told, self.runs.p50[slots, np.maximum(end, 1) - 1] + FINISHED_AFTER_S, -np.inf)
+        over = np.where(told, self.runs.p50[slots, np.maximum(end, 1) - 1] + FINISHED_AFTER_S, -np.inf)
+        return np.minimum(over, self.runs.kept_until[slots])
+
+    def finish(self, at: float, outputs: list[Output], left: list[int]) -> None:
+        """Let go the runs that are finished; what is still predicted for one that was left half way is taken back."""
+        slots = self.finishing()
+        for slot in slots[self.finished_at(slots) <= at].tolist():
+            if self.runs.kept_until[slot] <= at:
+                self._give_up(slot, at, outputs, left)
+            else:
+                self.runs.vehicle[slot] = -1
+                left.append(slot)
 
     def release(self, left: list[int]) -> None:
         """Free the slots that are still nobody's once the boards have been told."""

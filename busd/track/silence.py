@@ -8,7 +8,7 @@ import numpy as np
 
 from busd.parameters import Parameters
 from busd.track.events import Event
-from busd.track.fleet import BELIEVED, LIVE, LOST, Runs, Vehicles
+from busd.track.fleet import BELIEVED, LIVE, LOST, Vehicles
 from busd.track.holding import Holding
 from busd.track.off_route import OffRouteWatch
 from busd.track.watch import SILENT, Watcher
@@ -20,13 +20,12 @@ class Silence:
     def __init__(
         self,
         vehicles: Vehicles,
-        runs: Runs,
         holding: Holding,
         watch: OffRouteWatch,
         watcher: Watcher,
         parameters: Parameters,
     ) -> None:
-        self.vehicles, self.runs, self.holding = vehicles, runs, holding
+        self.vehicles, self.holding = vehicles, holding
         self.watch, self.watcher, self.p = watch, watcher, parameters.predicting
 
     def pass_by(self, at: float, outputs: list[Output], left: list[int]) -> list[int]:
@@ -45,10 +44,7 @@ class Silence:
             self.watcher.tell(row, Event.LOST, f"no report for {p.lost_s / 60:.0f} min", at, outputs)
             self.holding.leave(row, None, at, outputs, left)
             vehicles.mode[row] = BELIEVED
-        finishing = self.holding.finishing()
-        for slot in finishing[self.holding.finished_at(finishing) <= at].tolist():
-            self.runs.vehicle[slot] = -1
-            left.append(slot)
+        self.holding.finish(at, outputs, left)
         return lost
 
     def next_deadline(self) -> float:

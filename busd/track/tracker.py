@@ -50,7 +50,7 @@ class Tracker:
         self.detours = DetourBook(network, self.index, parameters)
         self.holding = Holding(network, vehicles, runs, self.assigner, off_route, self.watcher, parameters)
         self.road = Road(self.index, vehicles, self.holding, off_route, parameters)
-        self.silence = Silence(vehicles, runs, self.holding, off_route, self.watcher, parameters)
+        self.silence = Silence(vehicles, self.holding, off_route, self.watcher, parameters)
         self.advance = Advance(
             self.index, vehicles, runs, self.assigner, self.watcher, off_route, self.detours, parameters
         )
