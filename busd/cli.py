@@ -57,12 +57,10 @@ def main() -> None:
     from gtfs.errors import GtfsError
 
     try:
-        cli(standalone_mode=False)
+        code = cli(standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
     except click.Abort:
         click.echo("stopped", err=True)
         sys.exit(130)
@@ -72,6 +70,7 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)  # what a command's ctx.exit() said is a value here
 
 
 def config_path(value: str | None) -> Path | None:

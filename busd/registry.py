@@ -15,12 +15,12 @@ import hashlib
 import hmac
 import io
 import re
-import sqlite3
-import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
+
+from busd.device_store import Changes, DeviceStore, Row
 
 MAX_DEVICES = 100_000
 """Enrolled at most: whoever floods the open door with made-up phones fills a table, not the memory."""
@@ -32,18 +32,6 @@ ALIAS_KINDS = ("imei", "id", "plate")
 _PHONE = re.compile(r"[0-9a-f]{1,20}")
 _IMEI = re.compile(r"[0-9]{14,17}")
 _NOBODY = b"\0" * 32
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS device (
-    phone TEXT PRIMARY KEY, vehicle_id TEXT, plate TEXT NOT NULL, terminal_id TEXT NOT NULL, code_hash BLOB NOT NULL,
-    listed INTEGER NOT NULL, first_seen_at REAL, last_seen_at REAL
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS alias (
-    kind TEXT NOT NULL, key TEXT NOT NULL, vehicle_id TEXT NOT NULL, PRIMARY KEY (kind, key)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS token (
-    kind TEXT NOT NULL, owner TEXT NOT NULL, hash BLOB NOT NULL, PRIMARY KEY (kind, owner)
-) WITHOUT ROWID;
-"""
 
 
 class Device(msgspec.Struct, gc=False):
@@ -86,23 +74,6 @@ class Device(msgspec.Struct, gc=False):
         return self.vehicle_id or self.alias or self.plate or self.phone
 
 
-Row = tuple[str, str | None, str, str, bytes, int, float | None, float | None]
-Token = tuple[str, str, bytes | None]
-"""(kind, owner, hash); hash None = gone"""
-Alias = tuple[str, str, str | None]
-"""(kind, key, vehicle id); vehicle id None = gone"""
-
-
-class Changes(msgspec.Struct):
-    """Rows to write; a snapshot, so that another thread may write it."""
-
-    devices: list[Row]
-    tokens: list[Token]
-    gone: list[str] = []
-    """phones"""
-    aliases: list[Alias] = []
-
-
 class ImportReport(msgspec.Struct):
     """What became of a table of devices; ``problems`` are (line, what is wrong with it)."""
 
@@ -125,25 +96,16 @@ class DeviceRegistry:
         self._changed_aliases: set[tuple[str, str]] = set()
         self._changed_tokens: set[tuple[str, str]] = set()
         self._max_devices = max_devices
-        self._lock = threading.Lock()
-        self._db: sqlite3.Connection | None = None
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, check_same_thread=False)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
-            self._db.executescript(_SCHEMA)
-            for kind, key, vehicle in self._db.execute("SELECT kind, key, vehicle_id FROM alias"):
-                self._aliases[kind, key] = vehicle
-            for phone, vehicle_id, plate, terminal_id, code_hash, listed, first, last in self._db.execute(
-                "SELECT * FROM device"
-            ):
-                self._devices[phone] = Device(
-                    phone, vehicle_id, plate, terminal_id, code_hash, bool(listed), first, last
-                )
-                self._devices[phone].alias = self._aliases.get(("plate", plate))
-            for kind, owner, stored in self._db.execute("SELECT kind, owner, hash FROM token"):
-                self._tokens[kind, owner] = stored
+        self._store = None if path is None else DeviceStore(path)
+        if self._store is None:
+            return
+        for kind, key, vehicle in self._store.aliases():
+            self._aliases[kind, key] = vehicle
+        for phone, vehicle_id, plate, terminal_id, code_hash, listed, first, last in self._store.devices():
+            self._devices[phone] = Device(phone, vehicle_id, plate, terminal_id, code_hash, bool(listed), first, last)
+            self._devices[phone].alias = self._aliases.get(("plate", plate))
+        for kind, owner, stored in self._store.tokens():
+            self._tokens[kind, owner] = stored
 
     # ---- terminals ---------------------------------------------------------------------------------------------------
 
@@ -350,24 +312,8 @@ class DeviceRegistry:
 
     def write_changes(self, changes: Changes) -> None:
         """One transaction, in the calling thread. sqlite3.Error leaves the table as it was: give the changes back."""
-        if self._db is None:
-            return
-        with self._lock, self._db:
-            self._db.executemany("INSERT OR REPLACE INTO device VALUES (?, ?, ?, ?, ?, ?, ?, ?)", changes.devices)
-            self._db.executemany(
-                "INSERT OR REPLACE INTO token VALUES (?, ?, ?)", [token for token in changes.tokens if token[2]]
-            )
-            self._db.executemany(
-                "DELETE FROM token WHERE kind = ? AND owner = ?",
-                [token[:2] for token in changes.tokens if not token[2]],
-            )
-            self._db.executemany("DELETE FROM device WHERE phone = ?", [(phone,) for phone in changes.gone])
-            self._db.executemany(
-                "INSERT OR REPLACE INTO alias VALUES (?, ?, ?)", [alias for alias in changes.aliases if alias[2]]
-            )
-            self._db.executemany(
-                "DELETE FROM alias WHERE kind = ? AND key = ?", [alias[:2] for alias in changes.aliases if not alias[2]]
-            )
+        if self._store is not None:
+            self._store.write(changes)
 
     def give_back(self, changes: Changes) -> None:
         """After a write that failed: they are changes again."""
@@ -385,10 +331,9 @@ class DeviceRegistry:
     def close(self) -> None:
         """Writes and closes; the registry must not be used afterwards."""
         self.flush()
-        if self._db is not None:
-            with self._lock:
-                self._db.close()
-            self._db = None
+        if self._store is not None:
+            self._store.close()
+            self._store = None
 
 
 def normal_phone(phone: str) -> str:

@@ -51,8 +51,8 @@ def test_five_thousand_registrations_are_one_transaction(tmp_path: Path) -> None
     assert len(changes.devices) == 5000
     assert registry.take_changes() is None
     commits: list[str] = []
-    database = registry._db
-    assert database is not None
+    assert registry._store is not None
+    database = registry._store._db
     database.set_trace_callback(lambda sql: commits.append(sql) if sql.startswith(("BEGIN", "COMMIT")) else None)
     registry.write_changes(changes)
     assert [sql.split()[0] for sql in commits] == ["BEGIN", "COMMIT"]
@@ -69,8 +69,8 @@ def test_changes_of_a_failed_write_are_written_later(tmp_path: Path) -> None:
     assert changes is not None
     blocker = sqlite3.connect(tmp_path / "registry.db", timeout=0)
     blocker.execute("BEGIN EXCLUSIVE")
-    assert registry._db is not None
-    registry._db.execute("PRAGMA busy_timeout=0")
+    assert registry._store is not None
+    registry._store._db.execute("PRAGMA busy_timeout=0")
     with pytest.raises(sqlite3.OperationalError):
         registry.write_changes(changes)
     registry.give_back(changes)

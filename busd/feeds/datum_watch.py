@@ -146,16 +146,17 @@ class DatumWatch:
     def _vote(self, source: _Source, waiting: Sequence[tuple[float, float]], shapes: ShapeDistance) -> None:
         undo = _FROM_WGS84[source.configured]
         raw = [undo(lat, lon) for lat, lon in waiting]
-        metres, headings = [], []
+        metres, headings, rights = [], [], []
         for k, datum in enumerate(source.votes.readings):
             read = waiting if k == 0 else [TO_WGS84[datum](lat, lon) for lat, lon in raw]
-            near, heading = shapes.nearest([lat for lat, _ in read], [lon for _, lon in read])
+            near, heading, right = shapes.nearest([lat for lat, _ in read], [lon for _, lon in read])
             metres.append(near)
             headings.append(heading)
+            rights.append(right)
         source.place = waiting[-1]
         cells = shapes.cells([lat for lat, _ in waiting], [lon for _, lon in waiting])
-        for cell, near_of, heading_of in zip(cells, zip(*metres), zip(*headings)):
-            source.votes.add(cell, near_of, heading_of)
+        for cell, *of_readings in zip(cells, zip(*metres), zip(*headings), zip(*rights)):
+            source.votes.add(cell, *of_readings)
 
     def _suspect(self, name: str, source: _Source, verdict: Verdict) -> Suspicion | None:
         """None if this is known already."""

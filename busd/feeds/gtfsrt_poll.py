@@ -10,7 +10,6 @@ for waiting, whatever the speed of the clock that dates positions.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
 from pathlib import Path
 from typing import Any, Protocol, Unpack
@@ -27,7 +26,7 @@ from busd.feeds import Submit
 from busd.feeds.gtfsrt import decode
 from busd.feeds.intake import Intake
 from busd.feeds.report import Reports
-from busd.feeds.source import Source, Surroundings, wait_s
+from busd.feeds.source import Source, Surroundings, is_public, wait_s
 from busd.types import Rejected, VehiclePosition
 
 log = structlog.get_logger(__name__)
@@ -192,6 +191,7 @@ class Poller(Source):
         async with self._session.request(
             method, self.config.url, data=body, headers=headers, allow_redirects=follow, max_redirects=3
         ) as response:
+            refuse_downgrade(self.config, response.url.scheme)
             if response.status == 304:
                 return None
             if response.status != 200:
@@ -255,11 +255,17 @@ async def read_answer(response: aiohttp.ClientResponse, name: str, limit: int) -
     return bytes(body)
 
 
+def refuse_downgrade(config: FeedConfig, scheme: str) -> None:
+    """`FeedError` if a redirect has led from https to something that anybody on the way may change."""
+    if config.url.startswith("https:") and scheme != "https":
+        raise FeedError(f"{config.name}: redirected from https to {scheme}")
+
+
 def public_socket(address: tuple[int, int, int, str, tuple[Any, ...]]) -> socket.socket:
     """A socket for an address of the public Internet; `PermissionError` for any other. Asked for each connection, so
     redirects and names that lead inside are refused too."""
     family, kind, protocol, _, where = address
-    if not ipaddress.ip_address(str(where[0]).partition("%")[0]).is_global:
+    if not is_public(str(where[0])):
         raise PermissionError("the URL leads to a private address; set allow_private = true to let it")
     return socket.socket(family, kind, protocol)
 

@@ -4,8 +4,11 @@ One `Intake` a source. Device ids become vehicle ids by the device registry (``v
 (`busd.feeds.clocks` where a device's clock is known to be off, else `busd.feeds.report.date_report`), and positions go
 in: stored fixes as history, which never moves the live bus. `take` returns after `submit` has, so an answer may go out.
 
-Sources with a platform in between (``direct`` false: GTFS-Realtime, SIRI, HFP) are late and list vehicles that stand. Their times are taken as they are sent until an offset beyond `PLATFORM_DELAY_S` has been learned;
-none of their reports is history, and none gets the receiver's time, which would make an old fix look new.
+Sources with a platform in between (``direct`` false: GTFS-Realtime, SIRI, HFP) are late and list vehicles that stand.
+Their times are taken as they are sent until an offset beyond `PLATFORM_DELAY_S` has been learned, of one vehicle or of the
+platform as a whole (it takes local time for UTC, say; then every vehicle is put right as soon as the first ones are
+known). None of their reports is history. Only a time that cannot be, ahead of now or before there were satellites, gives
+way to the receiver's: that would make any other old fix look new.
 
 Only the newest report of a device in one message says something about its clock and may get the receiver's time; an
 older one with an unusable time is rejected, because nobody knows when it was.
@@ -17,7 +20,7 @@ older one with an unusable time is rejected, because nobody knows when it was.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
@@ -32,6 +35,10 @@ from busd.types import Rejected, VehiclePosition
 MAX_DEVICES = 50_000
 PLATFORM_DELAY_S = 300.0
 """what comes later than this, steadily to the second, has a wrong clock"""
+FIRST_FIX_AT = 315_964_800.0
+"""1980-01-06, when GPS time begins: nothing was measured before"""
+_PLATFORM = ""
+"""for the clock that all vehicles of a source share; no device has this id"""
 
 
 class Heard(msgspec.Struct):
@@ -123,6 +130,8 @@ class Intake:
             known = newest.get(position.vehicle_id)
             if known is None or position.measured_at >= known.measured_at:
                 newest[position.vehicle_id] = position
+        if not self._direct:
+            self._observe_platform(newest.values(), at)
         for position in reports.positions:
             heard = self.roll.hear(self.source, position.vehicle_id, at, address)
             dated = self._dated(position, heard, newest[position.vehicle_id] is position)
@@ -150,6 +159,8 @@ class Intake:
         measured_at, clock, historical = position.measured_at, position.clock, False
         if clock == "device":
             measured_at, clock, historical = self._judge(device_id, position.measured_at, at, heard, is_newest)
+        elif measured_at != at:  # of the message's header: the platform's own
+            measured_at, _ = self._platform_time(measured_at, at)
         if clock == "receiver" and not is_newest:
             return None
         vehicle_id = heard.vehicle_id = self._vehicle_of(device_id) or device_id
@@ -170,11 +181,34 @@ class Intake:
         if corrected is not None and corrected <= at + FUTURE_S:
             return min(corrected, at), "corrected", self._direct and at - corrected > LIVE_AGE_S
         if not self._direct:
-            return measured_at, "device", False
+            return *self._platform_time(measured_at, at), False
         dated = date_report(measured_at, at, heard.clock_was_right)
         if dated[1:] == ("device", False):
             heard.clock_was_right = True
         return dated
+
+    def _observe_platform(self, newest: Iterable[VehiclePosition], at: float) -> None:
+        """The freshest report of a message says what the platform's clock is, vehicles with a wrong one of their own
+        aside."""
+        times = [
+            position.measured_at
+            for position in newest
+            if (position.clock == "device" or position.measured_at != position.received_at)
+            and ((state := self._clocks.state((self.source, position.vehicle_id))) is None or state.offset_s is None)
+        ]
+        if times:
+            self._clocks.observe((self.source, _PLATFORM), max(times), at)
+
+    def _platform_time(self, measured_at: float, at: float) -> tuple[float, str]:
+        """(measured_at, clock) of a vehicle whose own clock says nothing."""
+        if -FUTURE_S <= at - measured_at <= PLATFORM_DELAY_S:
+            return measured_at, "device"
+        corrected = self._clocks.corrected((self.source, _PLATFORM), measured_at, at)
+        if corrected is not None and -FUTURE_S <= at - corrected <= PLATFORM_DELAY_S:
+            return min(corrected, at), "corrected"
+        if measured_at > at + FUTURE_S or measured_at < FIRST_FIX_AT:
+            return at, "receiver"
+        return measured_at, "device"
 
     def _count(self, rejects: list[Rejected], at: float, address: str) -> dict[str, int]:
         counts: dict[str, int] = {}

@@ -17,7 +17,6 @@ when it was dropped: the broker sends on only as long as few (20, mosquitto) are
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
 import ssl
 from collections.abc import Callable, Iterable
@@ -34,7 +33,7 @@ from busd.errors import FeedError, Reason
 from busd.feeds import Submit
 from busd.feeds.hfp import Ignored, decode
 from busd.feeds.report import Reports
-from busd.feeds.source import Source, Surroundings, wait_s
+from busd.feeds.source import Source, Surroundings, is_public, wait_s
 from busd.types import Rejected, VehiclePosition
 
 log = structlog.get_logger(__name__)
@@ -180,7 +179,7 @@ class MqttFeed(Source):
         found = await asyncio.get_running_loop().getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
         addresses = [str(where[0]) for *_, where in found]
         if not self.config.allow_private:
-            addresses = [a for a in addresses if ipaddress.ip_address(a.partition("%")[0]).is_global]
+            addresses = [a for a in addresses if is_public(a)]
             if not addresses:
                 raise FeedError(
                     f"{self.config.name}: the URL leads to a private address; set allow_private = true to let it"

@@ -37,6 +37,8 @@ MAX_ELEMENTS = 400_000
 MAX_NAMES = 2000
 """different names of elements, attributes and namespaces; the parser keeps every one, and SIRI-VM has about 400"""
 MAX_ACTIVITIES = 50_000
+WRONG_CLOCK_S = 600.0
+"""a ResponseTimestamp this far from the receipt is another clock: what is valid until when is judged by that one"""
 MAX_ID_CHARS = 128
 MAX_ERROR_CHARS = 300
 PIECE_BYTES = 256 * 1024
@@ -115,7 +117,7 @@ def decode(
     """A whole message. `FeedError` if it is none that can be used (too large, not XML, a bomb, not SIRI); a single bad
     activity is a `Rejected` and costs nothing else. ValueError for an unknown datum or time zone."""
     convert = to_wgs84(datum)
-    clock = _Times(_zone(timezone), timezone, received_at)
+    clock = _Times(_zone(timezone), timezone, received_at, received_at)
     if len(body) > max_bytes:
         raise FeedError(f"{source}: {len(body)} bytes are more than the limit of {max_bytes}")
     reader = _Reader()
@@ -135,6 +137,9 @@ def decode(
         raise FeedError(f"{source}: not XML that can be read ({str(error)[:80]}){_looks_like(body)}") from None
     if not reader.kind:
         raise FeedError(f"{source}: no message of SIRI in it")
+    header_at = clock.instant(reader.timestamp) if reader.timestamp else None
+    if header_at is not None and abs(received_at - header_at) > WRONG_CLOCK_S:
+        clock = clock._replace(producer_at=header_at)
     directions = _directions(reader.activities)
     positions: list[VehiclePosition] = []
     rejects: list[Rejected] = []
@@ -146,7 +151,7 @@ def decode(
             positions.append(result)
     return Decoded(
         kind=reader.kind,
-        header_at=clock.instant(reader.timestamp) if reader.timestamp else None,
+        header_at=header_at,
         positions=positions,
         rejects=rejects,
         ok=reader.ok,
@@ -266,6 +271,8 @@ class _Times(NamedTuple):
     zone: ZoneInfo | None
     timezone: str
     received_at: float
+    producer_at: float
+    """now, on the clock that ValidUntilTime was written by"""
 
     def instant(self, text: str) -> float | None:
         """xsd:dateTime -> epoch seconds; None if it is none (or before 1970), or has no offset and the feed no zone."""
@@ -307,7 +314,7 @@ def _position(
     if measured_at is None:
         return reject(Reason.NO_TIME, f"RecordedAtTime {recorded[:40]!r}" + ("" if clock.zone else ", no timezone set"))
     valid_until = clock.instant(get("ValidUntilTime", ""))
-    if valid_until is not None and valid_until < clock.received_at:
+    if valid_until is not None and valid_until < clock.producer_at:
         return reject(Reason.STALE, "ValidUntilTime has passed")
     if "Latitude" not in activity or "Longitude" not in activity:
         return reject(Reason.NOT_POSITIONED, "no Longitude and Latitude")

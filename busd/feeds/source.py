@@ -6,6 +6,7 @@ Times: between the buses and these sources is a platform or a broker, see `busd.
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import random
 from collections.abc import Awaitable, Callable
 from typing import Any, TypedDict
@@ -30,6 +31,25 @@ def wait_s(interval_s: float, failures: int, jitter: float, retry_after_s: float
     """Seconds until the next try; ``jitter`` in [0, 1) comes from outside."""
     base = interval_s if failures == 0 else max(interval_s, min(MAX_BACKOFF_S, interval_s * 2.0 ** min(failures, 20)))
     return max(base, min(retry_after_s, MAX_RETRY_AFTER_S)) * (1.0 + JITTER * jitter)
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is one of the public Internet. IPv6 has more than one way to write an IPv4 address into its
+    own; what is meant is what such a one leads to."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo or (None, None))[1]
+        if ip in _EMBEDDING:
+            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+        if inner is not None:
+            return inner.is_global and not inner.is_multicast
+    return ip.is_global and not ip.is_multicast and ip not in _COMPATIBLE
+
+
+_EMBEDDING = ipaddress.IPv6Network("64:ff9b::/96")
+"""NAT64: the last 32 bits are an IPv4 address"""
+_COMPATIBLE = ipaddress.IPv6Network("::/96")
+"""IPv4-compatible addresses, long given up"""
 
 
 def no_vehicle(device_id: str) -> str | None:

@@ -99,17 +99,24 @@ def _jt808(chunks: Iterator[Chunk], options: Options) -> Iterator[dict[str, Any]
 
 
 def _nmea(chunks: Iterator[Chunk], options: Options) -> Iterator[dict[str, Any]]:
+    """The latest line of a stream waits for the next one or the end: a GGA that nothing follows is a position."""
     sessions: dict[int, NmeaSession] = {}
     rests: dict[int, bytes] = {}
-    last = options.received_at
+    waiting: dict[int, tuple[bytes, float]] = {}
 
-    def take(stream: int, line: bytes, at: float) -> dict[str, Any]:
+    def take(stream: int, is_last: bool = False) -> Iterator[dict[str, Any]]:
+        line, at = waiting.pop(stream, (b"", 0.0))
+        if not line:
+            return
         session = sessions.get(stream)
         if session is None or session.closing is not None:
             session = sessions[stream] = NmeaSession("nmea", device_id=options.device_id, datum=options.datum)
         session.receive_data(line + b"\n", at)
-        return _outcome(session.events(), {"line": line.decode("ascii", "replace").strip()})
+        if is_last:
+            session.end_datagram(at)
+        yield _outcome(session.events(), {"line": line.decode("ascii", "replace").strip()})
 
+    last = options.received_at
     for chunk in chunks:
         last = chunk.at if chunk.at is not None else options.received_at
         data = rests.pop(chunk.stream, b"") + chunk.data
@@ -120,10 +127,16 @@ def _nmea(chunks: Iterator[Chunk], options: Options) -> Iterator[dict[str, Any]]
             rests[chunk.stream] = rest
         for line in lines:
             if line.strip():
-                yield take(chunk.stream, line, last)
+                yield from take(chunk.stream)
+                waiting[chunk.stream] = (line, last)
+        if chunk.ends:
+            yield from take(chunk.stream, is_last=True)
     for stream, rest in rests.items():
         if rest.strip():
-            yield take(stream, rest, last)
+            yield from take(stream)
+            waiting[stream] = (rest, last)
+    for stream in list(waiting):
+        yield from take(stream, is_last=True)
 
 
 # ---- messages --------------------------------------------------------------------------------------------------------

@@ -72,6 +72,8 @@ class ConnectedTerminal(msgspec.Struct, frozen=True):
     """good ones of this connection"""
     last_fix_at: float | None = None
     """measured_at of the latest live position of this connection"""
+    lat: float | None = None
+    lon: float | None = None
     rejects: dict[str, int] = {}
     """reason -> reports of this connection that were not used"""
     ack_s: float | None = None
@@ -149,6 +151,8 @@ class Jt808Server:
             self.clock.monotonic() - link.heard_at,
             link.session.good_frames,
             None if last is None else last.measured_at,
+            None if last is None else last.lat,
+            None if last is None else last.lon,
             dict(link.rejects or {}),
             link.ack_s,
             link.ack_max_s,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -155,7 +156,8 @@ class DeviceDoor:
                     "connected": now is not None,
                     "first_seen_at": device.first_seen_at,
                     "last_seen_at": device.last_seen_at,
-                    **(now or {}),
+                    "last_fix_at": device.live_at if isfinite(device.live_at) else None,
+                    **{key: value for key, value in (now or {}).items() if key != "last_fix_at" or value is not None},
                 }
             )
         rows.extend(

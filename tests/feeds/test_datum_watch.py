@@ -166,8 +166,62 @@ def test_shapes_that_change_start_afresh(network: Network, shapes: ShapeDistance
 
 def test_distances(network: Network, shapes: ShapeDistance) -> None:
     lat, lon = float(network.shape_lat[0]), float(network.shape_lon[0])
-    metres, heading = shapes.nearest([lat + 20 * M, lat + 5.0, lat], [lon + 0.001, lon, lon])
+    metres, heading, right = shapes.nearest([lat + 20 * M, lat + 5.0, lat], [lon + 0.001, lon, lon])
     assert metres[0] == pytest.approx(20, abs=0.1)
     assert metres[1] == float("inf")
     assert metres[2] == pytest.approx(0, abs=0.01)
     assert heading[0] == pytest.approx(90, abs=0.1)
+    assert right[0] == pytest.approx(-20, abs=0.1)  # north of a street to the east is on its left
+
+
+XINING, CHENGDU, SHANGHAI = (36.62, 101.78), (30.66, 104.07), (31.23, 121.47)
+STRAIGHT = "A----B----C----D----E----F----G----H"
+SOUTH = "\n".join("A|||B|||C|||D|||E|||F|||G|||H|||I|||J")
+
+
+@pytest.mark.parametrize("step_m", [20.0, 60.0, 150.0])
+@pytest.mark.parametrize(
+    ("drawing", "letters", "origin"),
+    [
+        (STRAIGHT, "ABCDEFGH", LANZHOU),  # most of the shift lies along the street
+        (STRAIGHT, "ABCDEFGH", CHENGDU),
+        (SOUTH, "ABCDEFGHIJ", LANZHOU),
+        (SOUTH, "ABCDEFGHIJ", SHANGHAI),
+    ],
+)
+def test_on_a_straight_street(drawing: str, letters: str, origin: tuple[float, float], step_m: float) -> None:
+    network = network_from_map(drawing, {"1": letters}, cell_m=CELL, origin=origin)
+    shapes = ShapeDistance(network)
+    for seed in range(3):
+        watch = DatumWatch({"s": "wgs84"})
+        shifted = (wgs84_to_gcj02(*place) for place in drive(network, 0, step_m, seed, noise_m=10.0))
+        n = fixes_until_named(watch, shapes, shifted, 200)
+        assert n is not None and watch.suspicions["s"].datum == "gcj02"
+        right = drive(network, 0, step_m, seed, noise_m=10.0)
+        assert fixes_until_named(DatumWatch({"s": "wgs84"}), shapes, right, 400) is None
+
+
+def test_where_most_places_fit_either_way() -> None:
+    """Xining: 172 m east, 9 m south. On streets to the east nothing shows; the few to the south tell."""
+    network = network_from_map(MAP, LINES, cell_m=CELL, origin=XINING)
+    shapes = ShapeDistance(network)
+    watch = DatumWatch({"s": "wgs84"})
+    shifted = (wgs84_to_gcj02(*place) for place in drive(network, 0, 80.0, noise_m=10.0))
+    n = fixes_until_named(watch, shapes, shifted, 200)
+    assert n is not None and watch.suspicions["s"].datum == "gcj02"
+
+
+@pytest.mark.parametrize("origin", [LANZHOU, XINING])
+def test_a_garage_beyond_the_end_says_nothing(origin: tuple[float, float]) -> None:
+    """Buses drive on along their street for half a kilometre; a shift to the east would put that on the shape."""
+    network = network_from_map(STRAIGHT, {"1": "ABCDEFGH"}, cell_m=CELL, origin=origin)
+    shapes, dice = ShapeDistance(network), random.Random(5)
+    watch = DatumWatch({"s": "wgs84"})
+    for n in range(400):
+        along = 4000.0 * abs(1 - n % 100 / 50)
+        place = (
+            origin[0] + dice.gauss(0, 10) * M,
+            origin[1] + (along + dice.gauss(0, 10)) * M / cos(radians(origin[0])),
+        )
+        watch.note([fix(*place)])
+        assert watch.look(shapes) == []

@@ -20,8 +20,8 @@ from busd.errors import FeedError
 from busd.feeds import KINDS
 from busd.feeds.datum import wgs84_to_gcj02
 from busd.feeds.gtfsrt import decode
-from busd.feeds.gtfsrt_poll import Memory, Poller, public_socket
-from busd.feeds.source import wait_s
+from busd.feeds.gtfsrt_poll import Memory, Poller, public_socket, refuse_downgrade
+from busd.feeds.source import is_public, wait_s
 from busd.types import TripHint, VehiclePosition
 
 RECORDED = Path(__file__).parents[2] / "../shared/data/metrotransit-2019/vehiclePositions"
@@ -346,6 +346,44 @@ async def test_a_private_address_is_refused_unless_allowed(source: Source) -> No
     for address in ("10.1.2.3", "169.254.169.254", "::1", "fe80::1%eth0"):
         with pytest.raises(PermissionError):
             public_socket((2, 1, 6, "", (address, 80)))
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("8.8.8.8", True),
+        ("2606:4700::1111", True),
+        ("::ffff:8.8.8.8", True),
+        ("64:ff9b::808:808", True),
+        ("::ffff:169.254.169.254", False),
+        ("64:ff9b::a9fe:a9fe", False),
+        ("2002:7f00:1::", False),
+        ("::127.0.0.1", False),
+        ("224.0.0.1", False),
+        ("ff02::1", False),
+        ("100.64.0.1", False),
+        ("0.0.0.0", False),
+        ("fd00::1", False),
+    ],
+)
+def test_what_is_a_public_address(address: str, public: bool) -> None:
+    """169.254.169.254 by any name is the door to a cloud's secrets."""
+    assert is_public(address) is public
+
+
+def test_a_redirect_may_not_leave_https() -> None:
+    secure, plain = (FeedConfig(name="rt", url=f"{scheme}://feed.example/vp.pb") for scheme in ("https", "http"))
+    for config, scheme in ((secure, "https"), (plain, "http"), (plain, "https")):
+        refuse_downgrade(config, scheme)
+    with pytest.raises(FeedError, match="from https to http"):
+        refuse_downgrade(secure, "http")
+
+
+async def test_a_name_that_leads_inside_is_refused(source: Source) -> None:
+    feed = poller(source, Line(), allow_private=False, url=source.url.replace("127.0.0.1", "localhost"))
+    assert await feed.poll_once() == 0
+    assert (feed.failures, source.requests) == (1, [])
+    await feed.close()
 
 
 async def test_a_redirect_does_not_carry_own_headers_away(source: Source) -> None:

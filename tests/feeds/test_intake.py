@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 
 from busd.clock import ManualClock
@@ -138,12 +139,45 @@ def platform() -> World:
     return world
 
 
-@pytest.mark.parametrize("age_s", [0.0, 250.0, 3600.0, 8 * HOUR, 3 * 86400.0, -100.0, -8 * HOUR, NOW])
+@pytest.mark.parametrize("age_s", [0.0, 250.0, 3600.0, 8 * HOUR, 3 * 86400.0, -50.0])
 def test_a_platforms_times_are_taken_as_sent(platform: World, age_s: float) -> None:
     """A bus that has stood for eight hours is no bus of now whose clock is off."""
     platform.send(age_s)
     ((position,), stored) = platform.line.live, platform.line.stored
     assert (position.measured_at, position.clock, stored) == (NOW - age_s, "device", [])
+
+
+@pytest.mark.parametrize("age_s", [-100.0, -8 * HOUR, -70 * 366 * 86400.0, NOW, NOW - 86400.0])
+def test_a_time_that_cannot_be_gives_way(platform: World, age_s: float) -> None:
+    platform.send(age_s)
+    ((position,), stored) = platform.line.live, platform.line.stored
+    assert (position.measured_at, position.clock, stored) == (NOW, "receiver", [])
+
+
+@pytest.mark.parametrize("offset_s", [8 * HOUR, -8 * HOUR])
+def test_a_platforms_own_clock_is_learned_from_all_its_vehicles(platform: World, offset_s: float) -> None:
+    """No vehicle reports often enough to say anything about a clock of its own; one of them stands since yesterday, and
+    one has a clock that was right before the platform made it wrong."""
+    for k in range(12):
+        platform.send(offset_s + 3.0, device=f"bus-{k}")
+        platform.clock.advance(10.0)
+    platform.send(offset_s + 3.0, device="new")
+    platform.send(offset_s + 86_400.0, device="stands")
+    platform.send(5.0, device="right")
+    new, stands, right = platform.line.live[-3:]
+    assert (new.clock, new.received_at - new.measured_at) == ("corrected", pytest.approx(0.0, abs=4.0))
+    assert (right.clock, right.received_at - right.measured_at) == ("device", 5.0)
+    assert stands.clock != "corrected"
+
+
+def test_one_vehicle_with_a_wrong_clock_is_not_the_platform(platform: World) -> None:
+    for _ in range(20):
+        platform.send(-6 * HOUR, device="wrong")
+        platform.send(2.0, device="right")
+        platform.clock.advance(10.0)
+    platform.send(8 * HOUR, device="stands")
+    clocks = {p.vehicle_id: p.clock for p in platform.line.live}
+    assert clocks == {"wrong": "corrected", "right": "device", "stands": "device"}
 
 
 @pytest.mark.parametrize("offset_s", [8 * HOUR, -8 * HOUR, 86400.0 * 7168, -90.0])
@@ -161,3 +195,16 @@ def test_a_platforms_delay_is_no_wrong_clock(platform: World) -> None:
         platform.send(120.0)
         platform.clock.advance(15.0)
     assert {p.clock for p in platform.line.live} == {"device"}
+
+
+def test_vehicles_without_a_time_have_the_platforms(platform: World) -> None:
+    """A GTFS-Realtime producer whose header is eight hours ahead, and whose vehicles say no time of their own."""
+    for k in range(12):
+        now = platform.clock.now()
+        made = Convert("s", now).report(f"bus-{k}", 36.0, 103.0, None)
+        assert isinstance(made, VehiclePosition)
+        late = msgspec.structs.replace(made, measured_at=now + 8 * HOUR - 3.0)
+        platform.intake.take(Reports([late], []))
+        platform.clock.advance(10.0)
+    assert {p.clock for p in platform.line.live} == {"receiver"}
+    assert all(p.received_at - 5.0 < p.measured_at <= p.received_at for p in platform.line.live)

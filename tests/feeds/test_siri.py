@@ -70,6 +70,22 @@ def test_encodings(encoding: str) -> None:
     assert got.hint.trip_id == "Ærlig"
 
 
+@pytest.mark.parametrize(("head", "valid", "fits"), [("00:26:40", "00:36:30", True), ("00:26:40", "00:26:00", False)])
+def test_what_is_valid_until_when_is_judged_by_the_producers_clock(head: str, valid: str, fits: bool) -> None:
+    """Eight hours off: local time is written as UTC, or the other way round."""
+    xml = (
+        GOOD.replace("T08:26:40Z", f"T{head}Z").replace("T08:26:30Z", "T00:26:30Z").replace("T08:36:30Z", f"T{valid}Z")
+    )
+    got = take(xml)
+    assert [position.measured_at for position in got.positions] == ([NOW - 8 * 3600 - 10] if fits else [])
+    assert [reject.reason for reject in got.rejects] == ([] if fits else ["stale"])
+
+
+def test_a_header_that_is_a_little_old_is_no_other_clock() -> None:
+    xml = GOOD.replace("T08:26:40Z", "T08:24:00Z").replace("T08:36:30Z", "T08:25:00Z")
+    assert [reject.reason for reject in take(xml).rejects] == ["stale"]
+
+
 def test_the_datum_of_the_feed_is_taken_off() -> None:
     lat, lon = wgs84_to_bd09(36.06, 103.83)
     xml = GOOD.replace("63.4361", f"{lat:.12f}").replace("10.4026", f"{lon:.12f}")

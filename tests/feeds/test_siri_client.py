@@ -155,6 +155,23 @@ async def test_a_get_with_its_own_headers(producer: Producer, poller: Callable[.
     assert (line.got[0].received_at, line.got[0].source) == (NOW, "vm")
 
 
+async def test_a_producer_that_writes_local_time_as_utc(producer: Producer) -> None:
+    """Ten answers, ten seconds apart, with a fix of ten seconds ago, everything eight hours ahead."""
+    clock, line = ManualClock(NOW), Line()
+    feed = SiriPoller(config_of(producer.url), line.submit, clock, jitter=lambda: 0.0)
+    for k in range(10):
+        at = f"16:{26 + (40 + 10 * k) // 60}:{(40 + 10 * k) % 60:02}"
+        fix = f"16:{26 + (30 + 10 * k) // 60}:{(30 + 10 * k) % 60:02}"
+        xml = delivery(str(k % 3), fix).replace("T08:26:40Z", f"T{at}Z").replace("T08:36:30Z", "T16:59:00Z")
+        producer.answers = [xml]
+        assert await feed.poll_once() == 1
+        clock.advance(10.0)
+    await feed.close()
+    assert {position.clock for position in line.got[:3]} == {"receiver"}
+    assert {position.clock for position in line.got[-3:]} == {"corrected"}
+    assert all(position.received_at - 15.0 <= position.measured_at <= position.received_at for position in line.got)
+
+
 async def test_a_service_request_is_posted_until_there_is_no_more(
     producer: Producer, poller: Callable[..., tuple[SiriPoller, Line]]
 ) -> None:

@@ -118,6 +118,20 @@ def test_nmea_a_line_each() -> None:
     assert decode("nmea", text.hex().encode(), device_id="1207") == items
 
 
+def test_a_gga_that_nothing_follows() -> None:
+    """Of the field notes; without an RMC its day is that of the receipt."""
+    gga = b"$BDGGA,091830,2233.1274,N,11404.6581,E,1,10,0.9,50.1,M,0.0,M,,*56"
+    for text in (gga, gga + b"\r\n", recording((1, Kind.UP, gga), (1, Kind.CLOSED, b""))):
+        (item,) = decode("nmea", text)
+        (place,) = item["positions"]
+        assert (place["lat"], place["lon"]) == (pytest.approx(22.552124, abs=1e-6), pytest.approx(114.077635, abs=1e-6))
+    rmc = b"$BDRMC,091830,A,2233.1274,N,11404.6581,E,008.3,203.5,310721,001.2,W*7C"
+    rmc = rmc[:-2] + b"%02X" % checksum(rmc[1:-3])
+    first, second = decode("nmea", gga + b"\r\n" + rmc)
+    assert (len(first["positions"]), len(second["positions"])) == (0, 1)
+    assert second["positions"][0]["accuracy_m"] == pytest.approx(4.5)
+
+
 def test_messages() -> None:
     feed = pb.FeedMessage()
     feed.header.gtfs_realtime_version = "2.0"

@@ -221,6 +221,9 @@ async def test_many_at_once(door: TestClient[Any, Any], house: House) -> None:
 
 async def test_the_list_of_devices(door: TestClient[Any, Any], house: House) -> None:
     house.registry.enrol("13912345678", b"code", NOW - 100, "甘A1")
+    gone = house.registry.enrol("13900000009", b"code", NOW - 100, "甘A9")
+    assert gone is not None
+    gone.live_at = NOW - 50
     house.connected = [Connected("13912345678", NOW - 60, {"not_positioned": 2}, 0.003), Connected("999", NOW, {}, 0.0)]
     await door.post("/feeds/j", json=GOOD, headers=BEARER)
     await door.post("/feeds/j", json={"lat": 1}, headers=BEARER)
@@ -230,6 +233,7 @@ async def test_the_list_of_devices(door: TestClient[Any, Any], house: House) -> 
     assert (rows["13912345678"]["connected"], rows["13912345678"]["connected_at"]) == (True, NOW - 60)
     assert (rows["13912345678"]["rejects"], rows["13912345678"]["ack_s"]) == ({"not_positioned": 2}, 0.003)
     assert rows["999"]["connected"] is True
+    assert (rows["13900000009"]["connected"], rows["13900000009"]["last_fix_at"]) == (False, NOW - 50)
     assert (rows["356"]["source"], rows["356"]["last_fix_at"], rows["356"]["positions"]) == ("j", NOW - 3, 1)
     assert answer["sources"] == [{"source": "j", "rejects": {"malformed": 1}}]
     assert "code_hash" not in json.dumps(answer)
@@ -275,8 +279,8 @@ async def test_the_operators_door_is_locked(locked: TestClient[Any, Any], door: 
 async def test_a_disk_that_refuses(door: TestClient[Any, Any], house: House, tmp_path: Path) -> None:
     import sqlite3
 
-    assert house.registry._db is not None
-    house.registry._db.execute("PRAGMA busy_timeout=0")
+    assert house.registry._store is not None
+    house.registry._store._db.execute("PRAGMA busy_timeout=0")
     blocker = sqlite3.connect(tmp_path / "registry.sqlite", timeout=0)
     blocker.execute("BEGIN EXCLUSIVE")
     assert (await door.post("/v1/admin/devices", json={"id": "a", "vehicle_id": "1"})).status == 500

@@ -86,7 +86,8 @@ def _describe_body(frame: Frame, out: dict[str, Any], utc_offset_s: float) -> No
     body, message_id = frame.body, frame.message_id
     if message_id == MessageId.REGISTER:
         registration = decode_registration(body, frame.is_2019)
-        out["version"] = registration.standard
+        if not frame.is_2019:  # the header cannot tell 2011 from 2013, the widths of the fields can
+            out["version"] = registration.standard
         out["registration"] = {
             name: getattr(registration, name)
             for name in ("province", "city", "maker", "model", "terminal_id", "plate_color", "plate")

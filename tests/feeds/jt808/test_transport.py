@@ -479,6 +479,7 @@ async def test_what_is_known_of_a_terminal(start: Start, terminal: Any) -> None:
     (one,) = rig.server.connected()
     assert (one.phone, one.connected_at, one.last_fix_at, one.silent_s) == (terminal.phone, NOW, NOW + 9, 2.0)
     assert (one.rejects, one.frames, one.address) == ({"zero_island": 1}, 4, "127.0.0.1")
+    assert one.lat is not None and one.lon is not None and one.lat > 0.0
     assert one.ack_s == 0.0
     assert (one.clock_offset_s, one.driver, one.is_quarantined) == (None, "", False)
 

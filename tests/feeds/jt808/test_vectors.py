@@ -59,6 +59,15 @@ def test_describe_takes_the_first_frame_with_or_without_flags() -> None:
     assert describe_frame(wire + wire) == describe_frame(wire[1:-1]) == describe_frame(wire)
 
 
+@pytest.mark.parametrize(
+    ("header", "size", "version"), [(2013, 30, 2011), (2013, 44, 2013), (2019, 44, 2019), (2019, 84, 2019)]
+)
+def test_the_version_of_a_registration(header: int, size: int, version: int) -> None:
+    """Terminals with a 2019 header may still send the fields of 2013."""
+    got = describe_frame(encode_frame(0x100, phone_bytes("1391", header), 7, bytes(size), header))
+    assert (got["version"], got["registration"]["plate"]) == (version, "")
+
+
 @given(st.binary(max_size=80), st.sampled_from([2013, 2019]), st.sampled_from([1, 0x100, 0x102, 0x200, 0x704, 0x8100]))
 def test_describe_never_raises(data: bytes, version: int, message_id: int) -> None:
     describe_frame(data)
