@@ -18,7 +18,7 @@ from busd.parameters import Parameters
 from busd.track.beliefs import ENDED, FREE, LAYOVER, SERVICE
 from busd.track.candidates import Reports
 from busd.track.hypotheses import Hypotheses
-from busd.track.joint import Holder, Option, choose
+from busd.track.joint import NOBODY, Holder, Option, choose
 from busd.track.match import ShapeIndex
 from busd.track.service import Service
 from busd.types import Phase, TripHint, VehiclePosition
@@ -131,19 +131,19 @@ class Inference:
 
     def answer(self, row: int, holder: Holder) -> Answer | None:
         """What the vehicle does, as far as its last fix tells; None where no run fits. ``holder``: see joint.py."""
-        seen: dict[int, list[Option]] = {}
-
-        def options(row: int) -> list[Option]:
-            if row not in seen:
-                seen[row] = self._options(row)
-            return seen[row]
-
-        chosen = choose(row, options, holder, self.t.nothing)
-        if chosen is None:
+        b = self.hypotheses.beliefs
+        place = int(b.alone[row].argmax())
+        run = self._run(row, place)
+        if run != self._shown.get(row) or holder(run) not in (NOBODY, row):
+            chosen = choose(row, self._options, holder, self.t.nothing)
+            if chosen is None:
+                self._shown.pop(row, None)
+                return None
+            place, run = chosen.place, chosen.run
+        elif b.phase[row, place] == FREE or b.alone[row, place] <= self.t.nothing:
             self._shown.pop(row, None)
             return None
-        b, place = self.hypotheses.beliefs, chosen.place
-        self._shown[row] = chosen.run
+        self._shown[row] = run
         return Answer(
             day=int(b.day[row, place]),
             run=int(b.run[row, place]),
@@ -157,15 +157,21 @@ class Inference:
             probability=float(b.share[row, place]),
         )
 
+    def _run(self, row: int, place: int) -> tuple[int, int, int]:
+        b = self.hypotheses.beliefs
+        return int(b.day[row, place]), int(b.trip[row, place]), int(b.start_s[row, place])
+
     def _options(self, row: int) -> list[Option]:
         b = self.hypotheses.beliefs
         if row >= b.held:
             return []
         shown, out = self._shown.get(row), []
-        for place in np.flatnonzero(b.phase[row] != FREE).tolist():
-            run = (int(b.day[row, place]), int(b.trip[row, place]), int(b.start_s[row, place]))
-            stays = run == shown and b.phase[row, place] == SERVICE
-            out.append(Option(place, run, float(b.alone[row, place]) + (self.t.stick if stays else 0.0)))
+        columns = (b.phase[row], b.day[row], b.trip[row], b.start_s[row], b.alone[row])
+        for place, (phase, *run, alone) in enumerate(zip(*(column.tolist() for column in columns))):
+            if phase != FREE:
+                stays = phase == SERVICE and tuple(run) == shown
+                out.append(Option(place, (run[0], run[1], run[2]), alone + (self.t.stick if stays else 0.0)))
+        out.sort(key=lambda option: -option.weight)
         return out
 
     # ---- for people --------------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ class Option(NamedTuple):
 
 
 Options = Callable[[int], list[Option]]
-"""of a vehicle (row)"""
+"""of a vehicle (row), heaviest first"""
 Holder = Callable[[tuple[int, int, int]], int]
 """row of the vehicle that performs a run, `NOBODY`, or `FIRM` where it is one that nobody can push on"""
 NOBODY, FIRM = -1, -2
@@ -43,10 +43,11 @@ def choose(row: int, options: Options, holder: Holder, nothing: float) -> Option
                 best, end = first, gain + nothing
             for option in options(vehicle):
                 total, choice = gain + option.weight, first or option
+                if total <= end:
+                    break  # a bus that is pushed on does not do better than before
                 other = holder(option.run)
                 if other in (NOBODY, row):
-                    if total > end:
-                        best, end = choice, total
+                    best, end = choice, total
                 elif other != FIRM and other not in path:
                     total -= next((held.weight for held in options(other) if held.run == option.run), nothing)
                     if other not in pushed or total > pushed[other][0]:
