@@ -18,6 +18,8 @@ from busd.parameters import Parameters
 from busd.track import evidence
 from busd.track.beliefs import ENDED, FREE, LAYOVER, PLACES, SERVICE, Beliefs
 from busd.track.candidates import Candidates, Ends, Finder, Reports
+from busd.track.claims import Claims
+from busd.track.hints import learn_trust, of_hints
 from busd.track.match import Fixes, ShapeIndex, match
 from busd.track.service import Service
 from gtfs.network import F64, I64, Network
@@ -33,39 +35,37 @@ class Hypotheses:
         self.punctuality = evidence.Punctuality(self.t)
         self.ends = Ends.of(network)
         self._finder = Finder(network, index, self.ends, self.beliefs, parameters)
-        self.serve(service)
+        self.service = service
+        self.claims = Claims(self.beliefs, service, self.t)
 
     def serve(self, service: Service) -> None:
-        """The held service days have changed: runs are numbered anew, claims carried over."""
+        """The held service days have changed."""
         self.service = service
-        self.claimed, self.expected = np.zeros(service.count), np.zeros(service.count)
-        b = self.beliefs
-        self._claim(np.arange(b.held), 1.0)
+        self.claims.serve(service)
 
     def forget(self, row: int) -> None:
         """The vehicle is gone: its runs are free for others."""
-        self._claim(np.array([row]), -1.0)
+        self.claims.move(np.array([row]), -1.0)
         self.beliefs.clear(row)
         for name, (_, fill) in self.beliefs.VEHICLE.items():
             getattr(self.beliefs, name)[row] = fill
 
     def release(self, row: int) -> None:
         """The vehicle says nothing any more: its runs are free for others, but it may come back to them."""
-        self._claim(np.array([row]), -1.0)
+        self.claims.move(np.array([row]), -1.0)
         self.beliefs.claim[row] = self.beliefs.share[row] = 0.0
 
     def dump(self) -> dict[str, Any]:
         p = self.punctuality
         return {
             "beliefs": self.beliefs.dump(),
-            "claimed": self.claimed,
-            "expected": self.expected,
+            "claims": self.claims.dump(),
             "punctuality": [p.weight, p.share, p.width_s],
         }
 
     def load(self, state: dict[str, Any]) -> None:
         self.beliefs.load(state["beliefs"])
-        self.claimed, self.expected = state["claimed"], state["expected"]
+        self.claims.load(state["claims"])
         p = self.punctuality
         p.weight, p.share, p.width_s = state["punctuality"]
 
@@ -74,7 +74,7 @@ class Hypotheses:
     def update(self, now: Reports) -> None:
         b = self.beliefs
         b.hold(int(now.rows.max(initial=-1)) + 1)
-        self._claim(now.rows, -1.0)
+        self.claims.move(now.rows, -1.0)
         b.clear(now.rows[now.at - b.last_at[now.rows] > self.t.remember_s])
         self._move(now)
         self._hear(now)
@@ -82,8 +82,8 @@ class Hypotheses:
         self._arrive(now)
         self._seek(now)
         self._weigh(now)
-        self._learn_trust(now)
-        self._claim(now.rows, 1.0)
+        learn_trust(now, self.beliefs, self.service, self.t)
+        self.claims.move(now.rows, 1.0)
 
     def _move(self, now: Reports) -> None:
         """Which way each vehicle has gone since its last fix; small steps are noise."""
@@ -97,17 +97,6 @@ class Hypotheses:
         b.course[rows] = np.where(goes, np.arctan2(dx, dy), b.course[rows])
         now.elapsed_s = np.where(np.isfinite(b.last_at[rows]), now.at - b.last_at[rows], 0.0)
         b.last_x[rows], b.last_y[rows], b.last_at[rows] = now.x, now.y, now.at
-
-    def _claim(self, rows: I64, sign: float) -> None:
-        b = self.beliefs
-        owner, place = np.nonzero(b.claim[rows] > 0.0)
-        rows, claim = rows[owner], b.claim[rows[owner], place]
-        number = self.service.number(b.day[rows, place], b.run[rows, place])
-        claim = claim[number >= 0]
-        number = number[number >= 0]
-        np.add.at(self.claimed, number, sign * claim)
-        after = self.service.next[number]
-        np.add.at(self.expected, after[after >= 0], sign * evidence.of_next(claim[after >= 0], self.t))
 
     def _hear(self, now: Reports) -> None:
         """The run that a source names becomes a hypothesis, if it is none yet."""
@@ -285,8 +274,8 @@ class Hypotheses:
         r = now.rows[i]
         number = self.service.number(b.day[r, k], b.run[r, k])
         alone = self._alone(now, i, r, k, number)
-        b.alone[r, k] = alone + self._taken(number, self.expected)
-        taken = self._taken(number, self.claimed + self.expected)
+        b.alone[r, k] = alone + self.claims.expected_of_others(number)
+        taken = self.claims.taken(number)
         total = alone + taken
         grid = np.full((len(now.rows), PLACES), -np.inf)
         grid[i, k] = total
@@ -340,42 +329,10 @@ class Hypotheses:
         """Weights without what other vehicles say."""
         b = self.beliefs
         fit = self.punctuality.fit(np.nan_to_num(b.deviation_s[r, k]))
-        return b.path[r, k] + b.habit[r, k] + b.prior[r, k] + fit + self._hinted(now, i, number)
+        return b.path[r, k] + b.habit[r, k] + b.prior[r, k] + fit + self._told(now, i, number)
 
-    def _taken(self, number: I64, claims: F64) -> F64:
-        return evidence.of_claim(np.where(number >= 0, claims[number], 0.0), self.t)
-
-    def _hinted(self, now: Reports, i: I64, number: I64) -> F64:
-        """What the source says, as far as it says anything: its trip, line, direction and block."""
-        t, s, network = self.t, self.service, self.network
-        trip = (now.hint_run[i] >= 0) & (now.hint_run[i] == number)
-        told = np.where(trip, self.beliefs.trust[now.rows[i]], 0.0)
-        if not ((now.hint_route >= 0) | (now.hint_direction >= 0) | (now.hint_block >= 0)).any():
-            return told
-        known = number >= 0
-        pattern = s.pattern[number] if s.count else np.zeros(len(number), np.int64)
-        block = network.trip_block[s.trip[number]] if s.count else pattern
-        for says, is_, weight in (
-            (now.hint_route[i], network.pattern_route[pattern], t.hint_route),
-            (now.hint_direction[i], network.pattern_direction[pattern], t.hint_direction),
-            (now.hint_block[i], block, t.hint_block),
-        ):
-            told = told - np.where(known & (says >= 0) & (is_ >= 0) & (says != is_), weight, 0.0)
-        return told
-
-    def _learn_trust(self, now: Reports) -> None:
-        """A hint that does not fit where another run does is worth less the next time."""
-        b = self.beliefs
-        who = np.flatnonzero(now.hint_run >= 0)
-        if not len(who):
-            return
-        r = now.rows[who]
-        number = self.service.number(b.day[r].ravel(), b.run[r].ravel()).reshape(b.day[r].shape)
-        mine = (number == now.hint_run[who][:, None]) & (b.phase[r] != FREE)
-        fits = (b.phase[r] != FREE) & (b.misses[r] == 0)
-        wrong = ~(mine & fits).any(axis=1) & (fits & ~mine).any(axis=1)
-        right = (mine & fits).any(axis=1)
-        b.trust[r] = np.clip(b.trust[r] + np.where(wrong, -1.0, np.where(right, 0.2, 0.0)), 0.0, self.t.hint)
+    def _told(self, now: Reports, i: I64, number: I64) -> F64:
+        return of_hints(now, i, number, self.beliefs, self.service, self.network, self.t)
 
     def _other_line(self, rows: I64, number: I64) -> F64:
         """Buses keep to their line: a run of another one is less likely to come next."""
@@ -422,8 +379,8 @@ class Hypotheses:
             return
         b = self.beliefs
         weight = new.path + new.habit + new.prior + self.punctuality.fit(np.nan_to_num(new.deviation_s))
-        weight += self._taken(new.number, self.claimed + self.expected)
-        weight += self._hinted(now, new.who, new.number)
+        weight += self.claims.taken(new.number)
+        weight += self._told(now, new.who, new.number)
         chosen, rank = _heaviest(new.who, weight, new.number)
         new, weight = new.take(chosen), weight[chosen]
         r = now.rows[new.who]

@@ -68,7 +68,7 @@ class Inference:
         """A vehicle performs (+1), or leaves (-1), a run by its own word."""
         number = self.number_of(day, run)
         if number >= 0:
-            self.hypotheses.claimed[number] += sign * self.t.claim_odds
+            self.hypotheses.claims.named(number, sign)
 
     def knows(self, row: int) -> bool:
         """Is this vehicle followed here already?"""
@@ -188,7 +188,7 @@ class Inference:
                 continue
             pattern = int(b.pattern[row, k])
             number = self.number_of(int(b.day[row, k]), int(b.run[row, k]))
-            claimed = float(h.claimed[number] - b.claim[row, k]) if number >= 0 else 0.0
+            claimed = float(h.claims.of_run[number] - b.claim[row, k]) if number >= 0 else 0.0
             out.append(
                 {
                     "trip_id": self.network.trip_id[int(b.trip[row, k])],
@@ -207,7 +207,7 @@ class Inference:
                         "timetable so far": float(b.habit[row, k]),
                         "how it came about": float(b.prior[row, k]),
                     },
-                    "claimed_by_others": max(claimed, 0.0),
+                    "claimed_by_others": max(claimed, 0.0) / (1.0 + max(claimed, 0.0)),
                 }
             )
         return out

@@ -63,7 +63,9 @@ def test_the_bus_that_has_no_other_choice_gets_the_run() -> None:
 
 def test_a_whole_line_moves_up_for_one_bus() -> None:
     """Each fits the run before its own better; the first one knows that it is not free."""
-    street = Street({1: {10: -0.1, 20: -0.5}, 2: {20: -0.1, 30: -0.5}, 3: {30: -0.1, 40: -0.5}, 4: {10: -0.1, 50: -9.0}})
+    street = Street(
+        {1: {10: -0.1, 20: -0.5}, 2: {20: -0.1, 30: -0.5}, 3: {30: -0.1, 40: -0.5}, 4: {10: -0.1, 50: -9.0}}
+    )
     assert street.rounds() == {1: 20, 2: 30, 3: 40, 4: 10}
 
 
