@@ -158,6 +158,7 @@ class Tracking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     # the timetable ----
     freedom: float = 2.0
+    """of the Student t around the timetable; 4 gains nyc-b63 a point and costs wmata half of one"""
     late_scale_s: float = 300.0
     early_scale_s: float = 120.0
     """where learning of the scales begins; 420 late costs wmata 1 point, 90 early 0.4"""
@@ -218,7 +219,7 @@ class Tracking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     claim_trust: float = 0.97
     """how sure it is that a run which another bus performs is not this bus's as well (0.9: wmata -1.5 points)"""
     claim_odds: float = 100.0
-    """no claim is heard louder than this"""
+    """no claim is heard louder than this (1000 with a trust of 0.99: wmata -1.3 points)"""
     claim_next: float = 0.7
     """a bus that performs a run performs the next one of its block this often"""
     keep: float = 12.0
