@@ -54,7 +54,11 @@ class Beliefs:
         "last_x": ("f8", np.nan),  # the fix before
         "last_y": ("f8", np.nan),
         "last_at": ("f8", -np.inf),
-        "stands_since": ("f8", np.inf),  # instant of the first fix at this place
+        "stand_x": ("f8", np.nan),  # the place that it has not left since
+        "stand_y": ("f8", np.nan),
+        "stands_since": ("f8", np.inf),
+        "from_x": ("f8", np.nan),  # where its last real movement ended
+        "from_y": ("f8", np.nan),
         "course": ("f8", np.nan),  # radians clockwise from north, of the last real movement
         "line": ("i8", -1),  # route it was last seen to serve
         "block": ("i8", -1),  # and block
@@ -67,7 +71,11 @@ class Beliefs:
     last_x: F64
     last_y: F64
     last_at: F64
+    stand_x: F64
+    stand_y: F64
     stands_since: F64
+    from_x: F64
+    from_y: F64
     course: F64
     line: I64
     block: I64

@@ -86,15 +86,19 @@ class Hypotheses:
         self.claims.move(now.rows, 1.0)
 
     def _move(self, now: Reports) -> None:
-        """Which way each vehicle has gone since its last fix; small steps are noise."""
+        """Which way each vehicle has gone, and does it stand? By places it has really left: a fix every second moves
+        no bus far, and what moves it less is noise."""
         b, rows = self.beliefs, now.rows
-        dx, dy = now.x - b.last_x[rows], now.y - b.last_y[rows]
-        now.moved_m = np.hypot(dx, dy)
-        goes = now.moved_m > self.t.course_m
-        stands = now.moved_m < self.t.stand_m
-        before = np.where(b.stands_since[rows] <= now.at, b.stands_since[rows], b.last_at[rows])
-        b.stands_since[rows] = np.where(stands, before, np.inf)
-        b.course[rows] = np.where(goes, np.arctan2(dx, dy), b.course[rows])
+        now.moved_m = np.hypot(now.x - b.last_x[rows], now.y - b.last_y[rows])
+        dx, dy = now.x - b.from_x[rows], now.y - b.from_y[rows]
+        now.gone_m = np.hypot(dx, dy)
+        goes = ~(now.gone_m <= self.t.course_m)
+        b.course[rows] = np.where(goes & np.isfinite(dx), np.arctan2(dx, dy), b.course[rows])
+        b.from_x[rows], b.from_y[rows] = np.where(goes, now.x, b.from_x[rows]), np.where(goes, now.y, b.from_y[rows])
+        leaves = ~(np.hypot(now.x - b.stand_x[rows], now.y - b.stand_y[rows]) < self.t.stand_m)
+        b.stand_x[rows] = np.where(leaves, now.x, b.stand_x[rows])
+        b.stand_y[rows] = np.where(leaves, now.y, b.stand_y[rows])
+        b.stands_since[rows] = np.where(leaves, now.at, b.stands_since[rows])
         now.elapsed_s = np.where(np.isfinite(b.last_at[rows]), now.at - b.last_at[rows], 0.0)
         b.last_x[rows], b.last_y[rows], b.last_at[rows] = now.x, now.y, now.at
 
@@ -144,7 +148,7 @@ class Hypotheses:
         start_m = self.ends.start_m[pattern]
         away = np.hypot(fixes.x - self.ends.first_x[pattern], fixes.y - self.ends.first_y[pattern])
         moved = np.hypot(fixes.x - fixes.last_x, fixes.y - fixes.last_y)
-        moves = ~(moved < 30.0) | (fixes.speed_mps > 2.0)
+        moves = ~(moved < 30.0) | (fixes.speed_mps > 2.0) | (now.gone_m[i] > t.course_m)
 
         layover = phase == LAYOVER
         leaves = layover & m.found & (m.distance_m > start_m + p.visits.depart_zone_m) & moves
