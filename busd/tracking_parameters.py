@@ -161,6 +161,7 @@ class Tracking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     # the timetable ----
     freedom: float = 2.0
+    """of the Student t around the timetable; 4 gains nyc-b63 a point and costs wmata half of one"""
     late_scale_s: float = 300.0
     early_scale_s: float = 120.0
     """where learning of the scales begins; 420 late costs wmata 1 point, 90 early 0.4"""
@@ -187,6 +188,7 @@ class Tracking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     # terminals ----
     end_zone_m: float = 40.0
     end_stand_m: float = 150.0
+    """a run is over so near its last stop; this near for a bus that stands, or leaves the shape"""
     stand_m: float = 15.0
     stand_s: float = 50.0
     near_m: float = 50.0
@@ -207,6 +209,10 @@ class Tracking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     switch_prior: float = -4.0
     other_line: float = -6.0
     """buses keep to their line: -2.5 costs capmetro 1 point where a rapid and a local line share a terminal"""
+    other_block: float = -2.0
+    """and to their block, after a silence or a detour"""
+    remember_s: float = 3600.0
+    """so long what a silent vehicle did is kept for its return"""
     ended_prior: float = -2.0
     seek_prior: float = -4.0
     seek_every_s: float = 15.0
@@ -215,6 +221,10 @@ class Tracking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     doubt_every_s: float = 110.0
     claim_trust: float = 0.97
     """how sure it is that a run which another bus performs is not this bus's as well (0.9: wmata -1.5 points)"""
+    claim_odds: float = 100.0
+    """no claim is heard louder than this (1000 with a trust of 0.99: wmata -1.3 points)"""
+    claim_next: float = 0.7
+    """a bus that performs a run performs the next one of its block this often"""
     keep: float = 12.0
     """a hypothesis so much lighter than the best is dropped"""
     stick: float = 3.0

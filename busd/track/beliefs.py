@@ -47,14 +47,21 @@ class Beliefs:
         "prior": ("f8", 0.0),  # of the way it came about: fades slowly
         "total": ("f8", -np.inf),
         "share": ("f8", 0.0),  # probability among the vehicle's hypotheses
+        "alone": ("f8", -np.inf),  # total without what other vehicles say of the run
+        "claim": ("f8", 0.0),  # odds with which it claims the run against other vehicles
     }
     VEHICLE: ClassVar[dict[str, tuple[str, float]]] = {
         "last_x": ("f8", np.nan),  # the fix before
         "last_y": ("f8", np.nan),
         "last_at": ("f8", -np.inf),
-        "stands_since": ("f8", np.inf),  # instant of the first fix at this place
+        "stand_x": ("f8", np.nan),  # the place that it has not left since
+        "stand_y": ("f8", np.nan),
+        "stands_since": ("f8", np.inf),
+        "from_x": ("f8", np.nan),  # where its last real movement ended
+        "from_y": ("f8", np.nan),
         "course": ("f8", np.nan),  # radians clockwise from north, of the last real movement
         "line": ("i8", -1),  # route it was last seen to serve
+        "block": ("i8", -1),  # and block
         "sought_at": ("f8", -np.inf),
         "base_x": ("f8", np.nan),  # where it last stood for long without a run
         "base_y": ("f8", np.nan),
@@ -64,9 +71,14 @@ class Beliefs:
     last_x: F64
     last_y: F64
     last_at: F64
+    stand_x: F64
+    stand_y: F64
     stands_since: F64
+    from_x: F64
+    from_y: F64
     course: F64
     line: I64
+    block: I64
     sought_at: F64
     base_x: F64
     base_y: F64
@@ -92,6 +104,8 @@ class Beliefs:
     prior: F64
     total: F64
     share: F64
+    claim: F64
+    alone: F64
 
     def __init__(self) -> None:
         self.held = 0

@@ -32,6 +32,7 @@ class Reports:
     hint_direction: I64
     hint_block: I64
     moved_m: F64 = field(default_factory=lambda: np.zeros(0))  # since the fix before; NaN at the first
+    gone_m: F64 = field(default_factory=lambda: np.zeros(0))  # since its last real movement ended; NaN at the first
     elapsed_s: F64 = field(default_factory=lambda: np.zeros(0))
 
 

@@ -82,7 +82,21 @@ def of_patience(wait_s: F64, p: Tracking) -> F64:
 
 
 def of_claim(claimed: F64, p: Tracking) -> F64:
-    """Of a run that others perform with probability ``claimed``: one run, one bus. Never certain, because the other
-    may be wrong."""
-    taken: F64 = np.log(1.0 - p.claim_trust * np.clip(claimed, 0.0, 1.0))
-    return taken
+    """Of a run that others claim with such odds, summed: one run, one bus. Never certain, because they may be wrong."""
+    claimed = np.maximum(claimed, 0.0)
+    free: F64 = np.log(1.0 - p.claim_trust * claimed / (1.0 + claimed))
+    return free
+
+
+def claim_of(share: F64, free: F64, p: Tracking) -> F64:
+    """The odds with which a vehicle claims a run, for others to hear (Williams & Lau 2014, belief propagation for data
+    association): its probability without what the others say of this very run (``free``), lest an echo be evidence."""
+    odds = share / np.maximum(1.0 - share, 1e-9) * np.exp(-free)
+    return np.where(odds > 0.01, np.minimum(odds, p.claim_odds), 0.0)
+
+
+def of_next(odds: F64, p: Tracking) -> F64:
+    """The odds with which a vehicle claims the run that follows in the block."""
+    share = p.claim_next * odds / (1.0 + odds)
+    following: F64 = share / (1.0 - share)
+    return following

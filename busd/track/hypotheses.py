@@ -18,6 +18,8 @@ from busd.parameters import Parameters
 from busd.track import evidence
 from busd.track.beliefs import ENDED, FREE, LAYOVER, PLACES, SERVICE, Beliefs
 from busd.track.candidates import Candidates, Ends, Finder, Reports
+from busd.track.claims import Claims
+from busd.track.hints import learn_trust, of_hints
 from busd.track.match import Fixes, ShapeIndex, match
 from busd.track.service import Service
 from gtfs.network import F64, I64, Network
@@ -33,36 +35,37 @@ class Hypotheses:
         self.punctuality = evidence.Punctuality(self.t)
         self.ends = Ends.of(network)
         self._finder = Finder(network, index, self.ends, self.beliefs, parameters)
-        self.serve(service)
+        self.service = service
+        self.claims = Claims(self.beliefs, service, self.t)
 
     def serve(self, service: Service) -> None:
-        """The held service days have changed: runs are numbered anew, claims carried over."""
+        """The held service days have changed."""
         self.service = service
-        self.claimed = np.zeros(service.count)
-        b = self.beliefs
-        rows, places = np.nonzero(b.phase[: b.held] != FREE)
-        number = service.number(b.day[rows, places], b.run[rows, places])
-        ok = number >= 0
-        np.add.at(self.claimed, number[ok], b.share[rows, places][ok])
+        self.claims.serve(service)
 
     def forget(self, row: int) -> None:
         """The vehicle is gone: its runs are free for others."""
-        self._claim(np.array([row]), -1.0)
+        self.claims.move(np.array([row]), -1.0)
         self.beliefs.clear(row)
         for name, (_, fill) in self.beliefs.VEHICLE.items():
             getattr(self.beliefs, name)[row] = fill
+
+    def release(self, row: int) -> None:
+        """The vehicle says nothing any more: its runs are free for others, but it may come back to them."""
+        self.claims.move(np.array([row]), -1.0)
+        self.beliefs.claim[row] = self.beliefs.share[row] = 0.0
 
     def dump(self) -> dict[str, Any]:
         p = self.punctuality
         return {
             "beliefs": self.beliefs.dump(),
-            "claimed": self.claimed,
+            "claims": self.claims.dump(),
             "punctuality": [p.weight, p.share, p.width_s],
         }
 
     def load(self, state: dict[str, Any]) -> None:
         self.beliefs.load(state["beliefs"])
-        self.claimed = state["claimed"]
+        self.claims.load(state["claims"])
         p = self.punctuality
         p.weight, p.share, p.width_s = state["punctuality"]
 
@@ -71,39 +74,33 @@ class Hypotheses:
     def update(self, now: Reports) -> None:
         b = self.beliefs
         b.hold(int(now.rows.max(initial=-1)) + 1)
+        self.claims.move(now.rows, -1.0)
+        b.clear(now.rows[now.at - b.last_at[now.rows] > self.t.remember_s])
         self._move(now)
-        self._claim(now.rows, -1.0)
         self._hear(now)
         self._step(now)
         self._arrive(now)
         self._seek(now)
         self._weigh(now)
-        self._learn_trust(now)
-        self._claim(now.rows, 1.0)
+        learn_trust(now, self.beliefs, self.service, self.t)
+        self.claims.move(now.rows, 1.0)
 
     def _move(self, now: Reports) -> None:
-        """Which way each vehicle has gone since its last fix; small steps are noise."""
+        """Which way each vehicle has gone, and does it stand? By places it has really left: a fix every second moves
+        no bus far, and what moves it less is noise."""
         b, rows = self.beliefs, now.rows
-        dx, dy = now.x - b.last_x[rows], now.y - b.last_y[rows]
-        now.moved_m = np.hypot(dx, dy)
-        goes = now.moved_m > self.t.course_m
-        stands = now.moved_m < self.t.stand_m
-        before = np.where(b.stands_since[rows] <= now.at, b.stands_since[rows], b.last_at[rows])
-        b.stands_since[rows] = np.where(stands, before, np.inf)
-        b.course[rows] = np.where(goes, np.arctan2(dx, dy), b.course[rows])
+        now.moved_m = np.hypot(now.x - b.last_x[rows], now.y - b.last_y[rows])
+        dx, dy = now.x - b.from_x[rows], now.y - b.from_y[rows]
+        now.gone_m = np.hypot(dx, dy)
+        goes = ~(now.gone_m <= self.t.course_m)
+        b.course[rows] = np.where(goes & np.isfinite(dx), np.arctan2(dx, dy), b.course[rows])
+        b.from_x[rows], b.from_y[rows] = np.where(goes, now.x, b.from_x[rows]), np.where(goes, now.y, b.from_y[rows])
+        leaves = ~(np.hypot(now.x - b.stand_x[rows], now.y - b.stand_y[rows]) < self.t.stand_m)
+        b.stand_x[rows] = np.where(leaves, now.x, b.stand_x[rows])
+        b.stand_y[rows] = np.where(leaves, now.y, b.stand_y[rows])
+        b.stands_since[rows] = np.where(leaves, now.at, b.stands_since[rows])
         now.elapsed_s = np.where(np.isfinite(b.last_at[rows]), now.at - b.last_at[rows], 0.0)
         b.last_x[rows], b.last_y[rows], b.last_at[rows] = now.x, now.y, now.at
-
-    def _claim(self, rows: I64, sign: float) -> None:
-        b = self.beliefs
-        owner, place = np.nonzero(b.share[rows] > 0.01)
-        rows, share = rows[owner], b.share[rows[owner], place]
-        number = self.service.number(b.day[rows, place], b.run[rows, place])
-        share = share[number >= 0]
-        number = number[number >= 0]
-        np.add.at(self.claimed, number, sign * share)
-        after = self.service.next[number]
-        np.add.at(self.claimed, after[after >= 0], sign * 0.7 * share[after >= 0])
 
     def _hear(self, now: Reports) -> None:
         """The run that a source names becomes a hypothesis, if it is none yet."""
@@ -151,12 +148,17 @@ class Hypotheses:
         start_m = self.ends.start_m[pattern]
         away = np.hypot(fixes.x - self.ends.first_x[pattern], fixes.y - self.ends.first_y[pattern])
         moved = np.hypot(fixes.x - fixes.last_x, fixes.y - fixes.last_y)
-        moves = ~(moved < 30.0) | (fixes.speed_mps > 2.0)
+        moves = ~(moved < 30.0) | (fixes.speed_mps > 2.0) | (now.gone_m[i] > t.course_m)
 
         layover = phase == LAYOVER
         leaves = layover & m.found & (m.distance_m > start_m + p.visits.depart_zone_m) & moves
         # before its time a bus is free to move about the terminal, on the shape too
         leaves &= (at >= starts_at - t.leave_early_s) | (away > t.wait_reach_m)
+        # and it comes back to its first stop from where it waited
+        leaves &= ~(np.cos(b.course[r] - m.heading) < 0.0)
+        back = (phase == SERVICE) & ~m.found & (last_m - start_m <= t.wait_reach_m) & (late <= t.next_early_s)
+        phase = np.where(back & (away <= t.wait_reach_m), LAYOVER, phase)
+        layover = phase == LAYOVER
         stays = layover & ~leaves & (away <= t.wait_reach_m)
         fits = np.where(layover & ~leaves, stays, m.found)
         place = np.where(
@@ -171,7 +173,10 @@ class Hypotheses:
 
         fade = np.exp(-np.minimum(elapsed, 600.0) / t.path_memory_s)
         # sparse fixes are worth as much as dense ones, each: memory counts fixes, at least ten of them
-        b.path[r, k] = np.maximum(b.path[r, k] * np.maximum(fade, 0.85) + place, t.path_floor)
+        fade = np.maximum(fade, 0.85)
+        # a bus that waits says the same thing again: where it does so counts once
+        place = np.where(stays, (1.0 - fade) * place, place)
+        b.path[r, k] = np.maximum(b.path[r, k] * fade + place, t.path_floor)
         rate = np.minimum(elapsed, 600.0) / t.habit_s
         on_way = fits & (phase == SERVICE) | leaves
         habit = b.habit[r, k] * np.exp(-elapsed / t.habit_memory_s)
@@ -195,11 +200,13 @@ class Hypotheses:
     def _arrive(self, now: Reports) -> None:
         """Runs that are over: the block's next run takes the place, rivals that start around here come in beside it."""
         b, t, s = self.beliefs, self.t, self.service
-        i, k = np.nonzero((b.phase[now.rows] == SERVICE) & (b.misses[now.rows] == 0))
+        i, k = np.nonzero(b.phase[now.rows] == SERVICE)
         r = now.rows[i]
         ahead = self.ends.end_m[b.pattern[r, k]] - b.distance_m[r, k]
         stands = now.at[i] - b.stands_since[r] >= t.stand_s
-        over = (ahead <= t.end_zone_m) | (stands & (ahead <= t.end_stand_m))
+        on = b.misses[r, k] == 0
+        over = on & ((ahead <= t.end_zone_m) | (stands & (ahead <= t.end_stand_m)))
+        over |= ~on & (ahead <= t.end_stand_m)
         i, k, r = i[over], k[over], r[over]
         if not len(i):
             return
@@ -250,7 +257,7 @@ class Hypotheses:
         rows, mine = now.rows[who], np.searchsorted(who, new.who)
         knows = (phase[who] != FREE).any(axis=1)
         if (b.line[rows] >= 0).any():
-            new.prior = new.prior + self._other_line(rows[mine], new.number)
+            new.prior = new.prior + self._other_line(rows[mine], new.number) + self._other_block(rows[mine], new.number)
         if knows.any():
             # what a rival would have had to keep up all the way is worth more than the deviation of this moment
             lead = b.total[rows].argmax(axis=1)
@@ -270,7 +277,10 @@ class Hypotheses:
             return
         r = now.rows[i]
         number = self.service.number(b.day[r, k], b.run[r, k])
-        total = self._totals(now, i, r, k, number)
+        alone = self._alone(now, i, r, k, number)
+        b.alone[r, k] = alone + self.claims.expected_of_others(number)
+        taken = self.claims.taken(number)
+        total = alone + taken
         grid = np.full((len(now.rows), PLACES), -np.inf)
         grid[i, k] = total
         self._merge(now, grid)
@@ -289,13 +299,18 @@ class Hypotheses:
         weight = np.exp(grid - top[:, None])
         share = weight / (weight.sum(axis=1) + np.exp(t.nothing - top))[:, None]
         b.total[now.rows], b.share[now.rows] = grid, share
+        odds = np.zeros_like(share)
+        odds[i, k] = evidence.claim_of(share[i, k], taken, t)
+        b.claim[now.rows] = odds
         on = (b.phase[now.rows] == SERVICE) & (b.misses[now.rows] == 0) & np.isfinite(b.deviation_s[now.rows])
         minutes = np.where(on, share * (np.minimum(now.elapsed_s, 120.0) / 60.0)[:, None], 0.0)
         self.punctuality.observe(b.deviation_s[now.rows][on], minutes[on])
         sure = share.argmax(axis=1)
         each = np.arange(len(now.rows))
         on = (share[each, sure] > 0.8) & (b.phase[now.rows, sure] == SERVICE)
-        self.beliefs.line[now.rows[on]] = self.network.pattern_route[b.pattern[now.rows[on], sure[on]]]
+        rows, sure = now.rows[on], sure[on]
+        b.line[rows] = self.network.pattern_route[b.pattern[rows, sure]]
+        b.block[rows] = self.network.trip_block[b.trip[rows, sure]]
 
     def _merge(self, now: Reports, grid: F64) -> None:
         """A run that two hypotheses of a vehicle have come to stays with the heavier."""
@@ -314,51 +329,26 @@ class Hypotheses:
         b.clear(r[owner], k)
         grid[several[owner], k] = -np.inf
 
-    def _totals(self, now: Reports, i: I64, r: I64, k: I64, number: I64) -> F64:
-        b, t = self.beliefs, self.t
-        deviation = np.nan_to_num(b.deviation_s[r, k])
-        total = b.path[r, k] + b.habit[r, k] + b.prior[r, k] + self.punctuality.fit(deviation)
-        claimed = np.where(number >= 0, self.claimed[number], 0.0)
-        total += evidence.of_claim(claimed, t)
-        return total + self._hinted(now, i, number)
-
-    def _hinted(self, now: Reports, i: I64, number: I64) -> F64:
-        """What the source says, as far as it says anything: its trip, line, direction and block."""
-        t, s, network = self.t, self.service, self.network
-        trip = (now.hint_run[i] >= 0) & (now.hint_run[i] == number)
-        told = np.where(trip, self.beliefs.trust[now.rows[i]], 0.0)
-        if not ((now.hint_route >= 0) | (now.hint_direction >= 0) | (now.hint_block >= 0)).any():
-            return told
-        known = number >= 0
-        pattern = s.pattern[number] if s.count else np.zeros(len(number), np.int64)
-        block = network.trip_block[s.trip[number]] if s.count else pattern
-        for says, is_, weight in (
-            (now.hint_route[i], network.pattern_route[pattern], t.hint_route),
-            (now.hint_direction[i], network.pattern_direction[pattern], t.hint_direction),
-            (now.hint_block[i], block, t.hint_block),
-        ):
-            told = told - np.where(known & (says >= 0) & (is_ >= 0) & (says != is_), weight, 0.0)
-        return told
-
-    def _learn_trust(self, now: Reports) -> None:
-        """A hint that does not fit where another run does is worth less the next time."""
+    def _alone(self, now: Reports, i: I64, r: I64, k: I64, number: I64) -> F64:
+        """Weights without what other vehicles say."""
         b = self.beliefs
-        who = np.flatnonzero(now.hint_run >= 0)
-        if not len(who):
-            return
-        r = now.rows[who]
-        number = self.service.number(b.day[r].ravel(), b.run[r].ravel()).reshape(b.day[r].shape)
-        mine = (number == now.hint_run[who][:, None]) & (b.phase[r] != FREE)
-        fits = (b.phase[r] != FREE) & (b.misses[r] == 0)
-        wrong = ~(mine & fits).any(axis=1) & (fits & ~mine).any(axis=1)
-        right = (mine & fits).any(axis=1)
-        b.trust[r] = np.clip(b.trust[r] + np.where(wrong, -1.0, np.where(right, 0.2, 0.0)), 0.0, self.t.hint)
+        fit = self.punctuality.fit(np.nan_to_num(b.deviation_s[r, k]))
+        return b.path[r, k] + b.habit[r, k] + b.prior[r, k] + fit + self._told(now, i, number)
+
+    def _told(self, now: Reports, i: I64, number: I64) -> F64:
+        return of_hints(now, i, number, self.beliefs, self.service, self.network, self.t)
 
     def _other_line(self, rows: I64, number: I64) -> F64:
         """Buses keep to their line: a run of another one is less likely to come next."""
         line = self.beliefs.line[rows]
         other = (line >= 0) & (line != self.network.pattern_route[self.service.pattern[number]])
         return np.where(other, self.t.other_line, 0.0)
+
+    def _other_block(self, rows: I64, number: I64) -> F64:
+        """And to the work they came out with."""
+        block = self.beliefs.block[rows]
+        other = (block >= 0) & (block != self.network.trip_block[self.service.trip[number]])
+        return np.where(other, self.t.other_block, 0.0)
 
     # ---- places ------------------------------------------------------------------------------------------------------
 
@@ -393,8 +383,8 @@ class Hypotheses:
             return
         b = self.beliefs
         weight = new.path + new.habit + new.prior + self.punctuality.fit(np.nan_to_num(new.deviation_s))
-        weight += evidence.of_claim(self.claimed[new.number], self.t)
-        weight += self._hinted(now, new.who, new.number)
+        weight += self.claims.taken(new.number)
+        weight += self._told(now, new.who, new.number)
         chosen, rank = _heaviest(new.who, weight, new.number)
         new, weight = new.take(chosen), weight[chosen]
         r = now.rows[new.who]

@@ -18,6 +18,7 @@ from busd.parameters import Parameters
 from busd.track.beliefs import ENDED, FREE, LAYOVER, SERVICE
 from busd.track.candidates import Reports
 from busd.track.hypotheses import Hypotheses
+from busd.track.joint import NOBODY, Holder, Option, choose
 from busd.track.match import ShapeIndex
 from busd.track.service import Service
 from busd.types import Phase, TripHint, VehiclePosition
@@ -54,7 +55,7 @@ class Inference:
         """``believed``: (day, run) of the runs that vehicles perform by their own word."""
         self.network, self.timetable, self.t = network, timetable, parameters.tracking
         self.hypotheses = Hypotheses(network, index, Service(network, timetable.days.values()), parameters)
-        self._shown: dict[int, tuple[int, int]] = {}
+        self._shown: dict[int, tuple[int, int, int]] = {}
         for day, run in believed:
             self.claim(day, run, 1.0)
 
@@ -67,7 +68,7 @@ class Inference:
         """A vehicle performs (+1), or leaves (-1), a run by its own word."""
         number = self.number_of(day, run)
         if number >= 0:
-            self.hypotheses.claimed[number] += sign
+            self.hypotheses.claims.named(number, sign)
 
     def knows(self, row: int) -> bool:
         """Is this vehicle followed here already?"""
@@ -79,10 +80,15 @@ class Inference:
         if row < self.hypotheses.beliefs.held:
             self.hypotheses.forget(row)
 
-    def follow(self, fixes: list[tuple[int, VehiclePosition]], named: list[int]) -> list[Answer | None]:
+    def release(self, row: int) -> None:
+        """The vehicle is silent: what it does is nobody's any more, but not forgotten."""
+        self._shown.pop(row, None)
+        if row < self.hypotheses.beliefs.held:
+            self.hypotheses.release(row)
+
+    def follow(self, fixes: list[tuple[int, VehiclePosition]], named: list[int]) -> None:
         """One fix each of different vehicles. ``named``: number of the run that the hint means in the held service
-        (`number_of`), -1 none. None where no run fits."""
-        n = len(fixes)
+        (`number_of`), -1 none."""
         positions = [position for _, position in fixes]
         rows = np.array([row for row, _ in fixes], np.int64)
         x, y = self.network.frame.xy_array(
@@ -103,7 +109,6 @@ class Inference:
                 hint_block=np.array([said[2] for said in says], np.int64),
             )
         )
-        return [self._answer(int(rows[i]), self._choose(int(rows[i]))) for i in range(n)]
 
     def number_of(self, day: int, run: int) -> int:
         return int(self.hypotheses.service.number(np.array([day]), np.array([run]))[0])
@@ -124,19 +129,27 @@ class Inference:
         direction = hint.direction_id if hint.direction_id is not None else -1
         return -1 if route is None else route, direction, -1 if block is None else block
 
-    def _answer(self, row: int, place: int | None) -> Answer | None:
+    def answer(self, row: int, holder: Holder) -> Answer | None:
+        """What the vehicle does, as far as its last fix tells; None where no run fits. ``holder``: see joint.py."""
         b = self.hypotheses.beliefs
-        if place is None:
+        place = int(b.alone[row].argmax())
+        run = self._run(row, place)
+        if run != self._shown.get(row) or holder(run) not in (NOBODY, row):
+            chosen = choose(row, self._options, holder, self.t.nothing)
+            if chosen is None:
+                self._shown.pop(row, None)
+                return None
+            place, run = chosen.place, chosen.run
+        elif b.phase[row, place] == FREE or b.alone[row, place] <= self.t.nothing:
             self._shown.pop(row, None)
             return None
-        phase = int(b.phase[row, place])
-        self._shown[row] = (int(b.day[row, place]), int(b.run[row, place]))
+        self._shown[row] = run
         return Answer(
             day=int(b.day[row, place]),
             run=int(b.run[row, place]),
             trip=int(b.trip[row, place]),
             start_s=int(b.start_s[row, place]),
-            phase=Phase.IN_SERVICE if phase == SERVICE else Phase.LAYOVER,
+            phase=Phase.IN_SERVICE if b.phase[row, place] == SERVICE else Phase.LAYOVER,
             fits=bool(b.misses[row, place] == 0),
             distance_m=float(b.distance_m[row, place]),
             offset_m=float(b.offset_m[row, place]),
@@ -144,29 +157,22 @@ class Inference:
             probability=float(b.share[row, place]),
         )
 
-    def _choose(self, row: int) -> int | None:
-        """The heaviest hypothesis; on the way the one shown before stays until another is heavier by `stick`."""
-        b, t = self.hypotheses.beliefs, self.t
-        total = b.total[row]
-        best = int(total.argmax())
-        if b.phase[row, best] == FREE or total[best] < t.nothing:
-            return None
-        shown = self._shown.get(row)
-        if shown is not None and shown != (b.day[row, best], b.run[row, best]):
-            same = np.flatnonzero((b.day[row] == shown[0]) & (b.run[row] == shown[1]) & (b.phase[row] == SERVICE))
-            if len(same) and total[same[0]] > max(total[best] - t.stick, t.nothing):
-                return int(same[0])
-        return best
-
-    def second(self, row: int, taken: list[int]) -> Answer | None:
-        """The heaviest hypothesis whose run (number) is not in ``taken``."""
+    def _run(self, row: int, place: int) -> tuple[int, int, int]:
         b = self.hypotheses.beliefs
-        number = self.hypotheses.service.number(b.day[row], b.run[row])
-        total = b.total[row].copy()
-        for other in taken:
-            total[number == other] = -np.inf
-        best = int(total.argmax())
-        return self._answer(row, best if total[best] > self.t.nothing else None)
+        return int(b.day[row, place]), int(b.trip[row, place]), int(b.start_s[row, place])
+
+    def _options(self, row: int) -> list[Option]:
+        b = self.hypotheses.beliefs
+        if row >= b.held:
+            return []
+        shown, out = self._shown.get(row), []
+        columns = (b.phase[row], b.day[row], b.trip[row], b.start_s[row], b.alone[row])
+        for place, (phase, *run, alone) in enumerate(zip(*(column.tolist() for column in columns))):
+            if phase != FREE:
+                stays = phase == SERVICE and tuple(run) == shown
+                out.append(Option(place, (run[0], run[1], run[2]), alone + (self.t.stick if stays else 0.0)))
+        out.sort(key=lambda option: -option.weight)
+        return out
 
     # ---- for people --------------------------------------------------------------------------------------------------
 
@@ -182,7 +188,7 @@ class Inference:
                 continue
             pattern = int(b.pattern[row, k])
             number = self.number_of(int(b.day[row, k]), int(b.run[row, k]))
-            claimed = float(h.claimed[number] - b.share[row, k]) if number >= 0 else 0.0
+            claimed = float(h.claims.of_run[number] - b.claim[row, k]) if number >= 0 else 0.0
             out.append(
                 {
                     "trip_id": self.network.trip_id[int(b.trip[row, k])],
@@ -201,7 +207,7 @@ class Inference:
                         "timetable so far": float(b.habit[row, k]),
                         "how it came about": float(b.prior[row, k]),
                     },
-                    "claimed_by_others": max(claimed, 0.0),
+                    "claimed_by_others": max(claimed, 0.0) / (1.0 + max(claimed, 0.0)),
                 }
             )
         return out
@@ -209,11 +215,11 @@ class Inference:
     # ---- snapshot ----------------------------------------------------------------------------------------------------
 
     def dump(self) -> dict[str, Any]:
-        shown = [[row, day, run] for row, (day, run) in sorted(self._shown.items())]
+        shown = [[row, *run] for row, run in sorted(self._shown.items())]
         return self.hypotheses.dump() | {"shown": shown}
 
     def load(self, state: dict[str, Any]) -> None:
-        self._shown = {int(row): (int(day), int(run)) for row, day, run in state["shown"]}
+        self._shown = {int(row): (int(day), int(trip), int(start_s)) for row, day, trip, start_s in state["shown"]}
         self.hypotheses.load(state)
 
 

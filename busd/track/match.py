@@ -144,6 +144,7 @@ class Matched:
     reach_m: F64  # how far off the shape still counts as on it, there
     deviation_s: F64
     turned: F64  # 1 - cos(heading of the fix - heading of the shape); 0 where unknown or slow
+    heading: F64  # of the shape there, radians clockwise from north
 
 
 def match(index: ShapeIndex, fixes: Fixes, p: Matching, visits: Visits) -> Matched:
@@ -187,7 +188,10 @@ def match(index: ShapeIndex, fixes: Fixes, p: Matching, visits: Visits) -> Match
     held = (distance != along[pick]).nonzero()[0]
     if len(held):
         deviation[held] = _deviation(index, fixes, held, distance[held], visits)
-    return Matched(found, distance, offset[pick], index.reach_m[segment[pick]], deviation, turned[pick])
+    there = segment[pick]
+    return Matched(
+        found, distance, offset[pick], index.reach_m[there], deviation, turned[pick], heading_of(network, there)
+    )
 
 
 def ragged(first: I64, last: I64) -> tuple[I64, I64]:

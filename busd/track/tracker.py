@@ -19,6 +19,7 @@ from busd.track.events import Event
 from busd.track.fleet import BELIEVED, INFERRED, LIVE, LOST, PHASES, Runs, Vehicles
 from busd.track.holding import Holding
 from busd.track.inference import Answer, Inference
+from busd.track.joint import FIRM, NOBODY
 from busd.track.match import Fixes, Matched, ShapeIndex, match
 from busd.track.off_route import OffRouteWatch, Verdict
 from busd.track.progress import progress_of
@@ -246,18 +247,17 @@ class Tracker:
         vehicles.speed_mps[rows] = [_or_nan(position.speed_mps) for _, position in fixes]
         vehicles.bearing_deg[rows] = [_or_nan(position.bearing_deg) for _, position in fixes]
         on_run: list[tuple[int, Answer, tuple[float, ...]]] = []
-        for i, answer in enumerate(inference.follow(fixes, named)):
-            row, position = fixes[i]
+        inference.follow(fixes, named)
+        for i, (row, position) in enumerate(fixes):
+            answer = inference.answer(row, self._holder)
             vehicles.mode[row] = INFERRED
             here = (float(x[i]), float(y[i]))
             if answer is None and named[i] >= 0 and self._keeps(row, named[i], position, here, at, outputs):
                 continue
-            slot = None
-            if answer is not None:
-                slot, answer = self._settle(row, answer)
-            if slot is None or answer is None:
+            if answer is None:
                 self._lose_run(row, position, at, outputs, left)
                 continue
+            slot = self.assigner.slot_of(answer.day, answer.trip, answer.start_s, answer.run)
             if slot != vehicles.slot[row]:
                 self._complete(row, position, at, outputs)
                 self._change_to(row, slot, at, outputs, left)
@@ -323,24 +323,13 @@ class Tracker:
         run = self.assigner.run_for(position.hint, position.measured_at)
         return -1 if run is None else self.inference.number_of(*run)
 
-    def _settle(self, row: int, answer: Answer) -> tuple[int | None, Answer | None]:
-        """The slot of the answer; where another bus performs its run more surely, of the next best."""
-        taken: list[int] = []
-        best: Answer | None = answer
-        while best is not None and len(taken) < 4:
-            slot = self.assigner.slot_of(best.day, best.trip, best.start_s, best.run)
-            holder = int(self.runs.vehicle[slot])
-            begun = holder not in (-1, row) and self.vehicles.slot[holder] == slot
-            if not begun or self._yields(holder, best):
-                return slot, best
-            taken.append(self.inference.number_of(best.day, best.run))
-            best = self.inference.second(row, taken)
-        return None, None
-
-    def _yields(self, holder: int, answer: Answer) -> bool:
-        vehicles = self.vehicles
-        sure = 1.0 if vehicles.mode[holder] == BELIEVED else float(vehicles.probability[holder])
-        return answer.probability > sure + 0.05
+    def _holder(self, run: tuple[int, int, int]) -> int:
+        """Who performs a run; the word of a vehicle that names it is not up for discussion."""
+        slot = self.runs.slot_of.get(run)
+        row = NOBODY if slot is None else int(self.runs.vehicle[slot])
+        if row < 0 or self.vehicles.slot[row] != slot:
+            return NOBODY
+        return row if self.vehicles.mode[row] == INFERRED else FIRM
 
     def _lose_run(self, row: int, position: VehiclePosition, at: float, outputs: list[Output], left: list[int]) -> None:
         vehicles = self.vehicles
@@ -368,7 +357,7 @@ class Tracker:
         """Vehicles silent for too long are lost, their predictions withdrawn; finished runs are let go."""
         for row in self.silence.pass_by(at, outputs, left):
             if self._inference is not None:
-                self._inference.forget(row)
+                self._inference.release(row)
         publish(self.detours.expire(at), at, outputs)
         return set()
 
