@@ -106,7 +106,7 @@ async def test_a_server_that_goes_and_comes_back(
     running = start(f"ws://127.0.0.1:{port}")
     await running.until(lambda: "S1" in running.sign.boards)
     held = running.sign.boards["S1"]
-    running.sign.retry_after = lambda code, failures, random01: 0.01  # type: ignore[method-assign]
+    running.sign.patience = lambda *_: 0.01
     await server.stop()
     await running.until(lambda: running.sign.door is None)
     config = SignsConfig(host="127.0.0.1", port=port, shared_token="demo")

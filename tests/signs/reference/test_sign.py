@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from busd.bus import BoardBus
 from busd.signs.reference import ReferenceSign, Source
+from busd.signs.reference.patience import retry_after
 from busd.signs.reference.sign import Door
 
 AT = 1_795_000_000
@@ -464,19 +465,16 @@ def test_params_info_reload(sign: ReferenceSign) -> None:
 # ---- connections -----------------------------------------------------------------------------------------------------
 
 
-def test_waiting_before_the_next_connection(sign: ReferenceSign) -> None:
-    assert sign.retry_after(None, 3, 0.5) == 4.0
-    assert sign.retry_after(None, 50, 1.0) == 60.0
-    assert sign.retry_after(4001, 0, 0.0) == 0.0
+def test_waiting_before_the_next_connection() -> None:
+    assert retry_after(None, None, 3, 0.5) == 4.0
+    assert retry_after(None, None, 50, 1.0) == 60.0
+    assert retry_after(4001, None, 0, 0.0) == 0.0
     for code in (4400, 4401, 4406, 4499, 4999):
-        assert sign.retry_after(code, 0, 0.0) == 900.0
-    assert sign.retry_after(4409, 0, 0.0) == 60.0
-    sign.bye = {"code": 4001, "retry": 5, "jitter": 30}
-    assert sign.retry_after(4001, 0, 0.5) == 20.0
-    sign.bye = {"code": 4400, "retry": None}
-    assert sign.retry_after(None, 0, 0.0) == 900.0
-    sign.bye = {"code": 4001, "retry": "soon", "jitter": []}
-    assert sign.retry_after(4001, 0, 0.0) == 900.0
+        assert retry_after(code, None, 0, 0.0) == 900.0
+    assert retry_after(4409, None, 0, 0.0) == 60.0
+    assert retry_after(4001, {"code": 4001, "retry": 5, "jitter": 30}, 0, 0.5) == 20.0
+    assert retry_after(None, {"code": 4400, "retry": None}, 0, 0.0) == 900.0
+    assert retry_after(4001, {"code": 4001, "retry": "soon", "jitter": []}, 0, 0.0) == 900.0
 
 
 def test_failures_count_until_a_welcome(sign: ReferenceSign) -> None:
