@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -504,11 +505,37 @@ def test_the_other_doors_need_no_hello() -> None:
 
 # ---- odd input -------------------------------------------------------------------------------------------------------
 
-Odd = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=6,
+PLAIN = (
+    None,
+    True,
+    False,
+    0,
+    1,
+    -1,
+    2**31,
+    2**53,
+    2**53 + 1,
+    -(2**63),
+    10**30,
+    0.0,
+    -0.5,
+    1e308,
+    "",
+    "e",
+    "\x1b[2J",
+    "站",
 )
+ODD: tuple[Any, ...] = (
+    *PLAIN,
+    [],
+    {},
+    *([x] for x in PLAIN),
+    *({"en": x} for x in PLAIN),
+    {"": {}},
+    [[1, 2]],
+    [{"x": []}],
+)
+Odd = st.sampled_from(ODD) | st.integers() | st.text(max_size=5)
 GOOD = (welcome(), board(9), same(9), {"type": "hb", "seq": 1, "now": AT_MS}, {"type": "bye", "retry": 1},
         {"type": "cmd", "id": "c", "op": "info", "args": {}}, {"type": "subscribed", "id": 1, "ok": [], "err": {}})  # fmt: skip
 
@@ -527,10 +554,7 @@ def test_no_message_ever_raises_or_shows_what_cannot_be_shown(data: st.DataObjec
         keys = [*target, "msgs", "mode", "text", "pack", "until", "headway"]
         for key in data.draw(st.lists(st.sampled_from(keys), min_size=1, max_size=3)):
             target[key] = data.draw(Odd)
-        try:
-            sign.receive(orjson.dumps(message), 1.0)
-        except TypeError:  # orjson: an integer beyond 64 bit cannot be sent either
-            continue
+        sign.receive(json.dumps(message), 1.0)
     sign.tick(1.0)
     for mono in (1.0, 95.0, 2000.0):
         glass = sign.glass("S1", mono)
