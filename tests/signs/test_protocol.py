@@ -101,6 +101,18 @@ def test_bearer_token_of_the_upgrade_counts(hub: SignHub, peer_class: Any) -> No
     assert sign.types() == ["welcome"]
 
 
+def test_a_token_in_the_url_opens_nothing_and_is_not_logged(
+    hub: SignHub, peer_class: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    sign = peer_class(hub, shake=False)
+    sign.send(sign.request(path="/v1/sign?token=demo"))
+    sign.take()
+    sign.hello(token=None)
+    assert only(sign.read())["code"] == sign.close_code == CloseCode.AUTHENTICATION
+    assert "demo" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
