@@ -233,6 +233,15 @@ async def test_the_polling_door(http: tuple[HttpDoors, str], start: Callable[...
     assert doors.seen[0] == ("board", "")
 
 
+async def test_people_are_told_why_there_is_no_connection(
+    http: tuple[HttpDoors, str], start: Callable[..., Running]
+) -> None:
+    doors, base = http
+    doors.events = False
+    running = start("ws://127.0.0.1:9", http=base, doors=(Door.SSE,), dice=lambda: 1.0)
+    await running.until(lambda: "no events here: " in running.rim.status)
+
+
 async def test_where_no_upgrade_gets_through_the_other_doors_are_tried(
     http: tuple[HttpDoors, str], start: Callable[..., Running]
 ) -> None:
