@@ -33,8 +33,8 @@ log = structlog.get_logger(__name__)
 Sink = Callable[[Sequence[Output]], None]
 
 REST = 1.0
-"""So many times as long as a tick took, reports that come in do not set off another one: when the machine is too slow for
-all ticks, a hundred reports of one turn of the loop would each bring one, and signs and riders wait for seconds."""
+"""After a tick that took longer than the grid, reports do not set off another one for so many times as long as it took.
+Else a hundred reports of one turn of the loop would each bring one, and signs and riders would wait for seconds."""
 
 
 class InputLog(Protocol):
@@ -147,9 +147,10 @@ class Line:
         self._tick_at = math.inf
         began = self.clock.monotonic()
         self._take([Tick(max(at, self.applied_at))])
-        ended = self.clock.monotonic()
-        self._rested_at = ended + REST * (ended - began)
-        metrics.TICK_SECONDS.observe(ended - began)
+        took = self.clock.monotonic() - began
+        if took > GRID_S / self._speed:
+            self._rested_at = began + (1 + REST) * took
+        metrics.TICK_SECONDS.observe(took)
         metrics.TICKS.inc()
         metrics.VEHICLES.set(self.engine.live_vehicles)
 
