@@ -131,7 +131,7 @@ class SignRim:
             code = await self._session(door)
             wait = self.sign.disconnected(code, self.dice())
             why = f" ({self._trouble})" if self._trouble else ""
-            self.status = f"no connection{why}, next attempt in {wait:.0f} s"
+            self.status = f"no connection, next attempt in {wait:.0f} s{why}"
             log.debug("disconnected", door=door.value, code=code, wait_s=round(wait, 1))
             await asyncio.sleep(wait)
 
