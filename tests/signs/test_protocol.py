@@ -350,6 +350,12 @@ def test_optional_fields_of_odd_types_count_as_absent(peer: Connect) -> None:
     assert board["name"] == {"zh": "第1站"}
 
 
+def test_the_last_of_many_languages_counts(peer: Connect) -> None:
+    sign = peer(lang=[*(f"x-{k}" for k in range(30)), "en"])
+    sign.sub("S1")
+    assert set(sign.read()[1]["name"]) == {"en"}  # [4]
+
+
 def test_a_new_sub_replaces_the_old_one(peer: Connect, bus: BoardBus, board: Make) -> None:
     sign = peer()
     sign.sub("S1", "S2")
