@@ -182,7 +182,7 @@ class Office:
         while hub.changed or hub.dirty:
             changed, hub.changed = hub.changed, {}
             for audience in changed:
-                fan_out(audience, hub, hub.clock.monotonic(), hub.now_ms())
+                fan_out(audience, hub, hub.now_ms())
             hub.dirty = {}
             for wire in self.wires:
                 wire.listen()

@@ -14,11 +14,12 @@ from busd.signs.hub import SignHub
 from busd.signs.slot import REFRESH_PER_TTL, Owed
 
 
-def fan_out(audience: Audience, hub: SignHub, mono: float, now_ms: int) -> None:
+def fan_out(audience: Audience, hub: SignHub, now_ms: int) -> None:
     """Hand the new board of a stop to everybody who watches it. What was queued before must have been written."""
     board = audience.board
     if board is None or board is not hub.bus.latest(audience.stop_id):
         return audience.spread()
+    mono = hub.clock.monotonic()
     refresh_at = mono + board.ttl_s / REFRESH_PER_TTL / hub.speed
     singles = tuple(audience.singles)
     for cohort in tuple(audience.cohorts.values()):
@@ -31,6 +32,7 @@ def fan_out(audience: Audience, hub: SignHub, mono: float, now_ms: int) -> None:
         writes = tuple(cohort.members.values())
         for write in writes:
             write(frame)
+        cohort.free_at = hub.clock.monotonic() + cohort.key[1]  # the pace counts from the last of them [30]
         hub.boards_sent += len(writes)
         hub.bytes_sent += len(writes) * len(frame)
     nothing = Owed.NOTHING
@@ -41,7 +43,7 @@ def fan_out(audience: Audience, hub: SignHub, mono: float, now_ms: int) -> None:
             continue
         frame = audience.frame(slot.variant, now_ms)
         slot.sent = board
-        slot.free_at = mono + slot.min_interval
+        slot.free_at = hub.clock.monotonic() + slot.min_interval
         slot.refresh_at = refresh_at
         slot.bytes_out += len(frame)
         own(frame)

@@ -82,7 +82,8 @@ class Slot:
         cohort = audience.cohorts.get(key)
         if cohort is None:
             cohort = audience.cohorts[key] = Cohort(key)
-            cohort.sent, cohort.free_at, cohort.refresh_at = self.sent, self.free_at, self.refresh_at
+            cohort.sent, cohort.refresh_at = self.sent, self.refresh_at
+        cohort.free_at = max(cohort.free_at, self.free_at)
         cohort.members[self] = self.write_now
         self.cohort, self._counted = cohort, cohort.bytes_out
         del audience.singles[self]

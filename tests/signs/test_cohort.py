@@ -70,7 +70,7 @@ class World:
             changed, hub.changed = hub.changed, {}
             for audience in changed:
                 if self.together:
-                    fan_out(audience, hub, self.clock.monotonic(), hub.now_ms())
+                    fan_out(audience, hub, hub.now_ms())
                 else:
                     audience.spread()
 
@@ -167,3 +167,27 @@ def test_the_refresher_counts_from_the_last_board(
     assert [m[0] for m in world.heard[0]] == ["board", "hb", "board"]
     world.happen(("wait", 16.0))
     assert world.heard[0][-1][0] == "same"
+
+
+def test_the_pace_counts_from_the_last_write(
+    config: SignsConfig, hand_network: Any, board: Callable[..., Any], peer_class: Any
+) -> None:
+    """A machine that is so busy that writing to three signs takes it most of min_interval, once."""
+    world = World(config, hand_network, board, peer_class, together=True)
+    world.happen(("news", 1))  # now they are a cohort
+    (audience,) = world.hub._audiences.values()
+    (cohort,) = audience.cohorts.values()
+    write = cohort.members[last := list(cohort.members)[-1]]
+
+    def slow(data: bytes) -> None:
+        world.clock.advance(0.9)
+        write(data)
+
+    cohort.members[last] = slow
+    world.happen(("news", 1))
+    cohort.members[last] = write
+    world.happen(("wait", 0.2))
+    world.happen(("board", 1))
+    assert world.heard[-1][-1][2] == 20, "it had that one 0.2 s ago"
+    world.happen(("wait", 0.9))
+    assert world.heard[-1][-1][2] == 21
