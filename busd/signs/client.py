@@ -6,7 +6,6 @@ All decisions are those of `busd.signs.reference`; here bytes are moved. `busd s
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -207,8 +206,8 @@ class SignRim:
             finally:
                 self._link = None
                 sender.cancel()
-                with contextlib.suppress(asyncio.CancelledError, ConnectionClosed, TimeoutError):
-                    await sender
+                # not `await sender`: a cancellation of ours that comes meanwhile must not be taken for the sender's
+                await asyncio.gather(sender, return_exceptions=True)
 
     async def _send(self, socket: ClientConnection) -> None:
         while True:
