@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -53,11 +54,18 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Entry point: errors that busd raises on purpose are one line, not a traceback."""
+    """Entry point."""
+    run(cli)
+
+
+def run(command: click.Command, args: Sequence[str] | None = None) -> None:
+    """Errors that busd raises on purpose are one line, not a traceback; the exit status is the command's own."""
     from gtfs.errors import GtfsError
 
     try:
-        code = cli(standalone_mode=False)
+        status = command.main(args, standalone_mode=False)
+        if isinstance(status, int) and status:  # what a command gave to `Context.exit` comes back as a value
+            sys.exit(status)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -70,7 +78,6 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
-    sys.exit(code if isinstance(code, int) else 0)  # what a command's ctx.exit() said is a value here
 
 
 def config_path(value: str | None) -> Path | None:

@@ -32,6 +32,10 @@ from busd.types import (
 log = structlog.get_logger(__name__)
 Sink = Callable[[Sequence[Output]], None]
 
+REST = 1.0
+"""After a tick that took longer than the grid, reports do not set off another one for so many times as long as it took.
+Else a hundred reports of one turn of the loop would each bring one, and signs and riders would wait for seconds."""
+
 
 class InputLog(Protocol):
     """The part of the journal that the line writes to. `JournalError`: the inputs are not on the disk."""
@@ -64,12 +68,15 @@ class Line:
         self._tick_at = math.inf
         self._timer: asyncio.TimerHandle | None = None
         self._speed = float(getattr(clock, "speed", 1.0))
+        self._rested_at = -math.inf
+        """Reports that come before this monotonic instant wait for a later tick, see `REST`."""
 
     def submit(self, positions: Sequence[VehiclePosition], historical: bool = False) -> None:
         """Take reports in. When it returns the journal has them (or has said that it cannot), so a device may get its
         acknowledgement; their effect comes with the next tick."""
         now = self._now()
-        self._run_due(now)
+        if self.clock.monotonic() >= self._rested_at:
+            self._run_due(now)
         inputs = [PositionReceived(now, position, historical) for position in positions]
         for position in positions:
             metrics.POSITIONS.labels(position.source).inc()
@@ -138,8 +145,12 @@ class Line:
         at = max(self._tick_at, math.floor(now / GRID_S + 1e-6) / round(1 / GRID_S))
         metrics.TICK_LATE_SECONDS.observe(max(now - self._tick_at, 0.0))
         self._tick_at = math.inf
-        with metrics.TICK_SECONDS.time():
-            self._take([Tick(max(at, self.applied_at))])
+        began = self.clock.monotonic()
+        self._take([Tick(max(at, self.applied_at))])
+        took = self.clock.monotonic() - began
+        if took > GRID_S / self._speed:
+            self._rested_at = began + (1 + REST) * took
+        metrics.TICK_SECONDS.observe(took)
         metrics.TICKS.inc()
         metrics.VEHICLES.set(self.engine.live_vehicles)
 

@@ -95,6 +95,7 @@ def test_all_sections(tmp_path: Path) -> None:
         ({**GTFS, "feeds": [{**FEED, "name": "jt808"}]}, "feeds[0].name: 'jt808' is taken by jt808.name"),
         ({**GTFS, "feeds": [{**FEED, "url": "file:///etc/passwd"}]}, "feeds[0].url: files need"),
         ({**GTFS, "signs": {"port": 8080}}, "signs.port: 8080 is taken by web.port"),
+        ({**GTFS, "signs": {"hb": 60, "ping": 90}}, "signs.ping: 90 is more than signs.hb (60)"),
         (
             {**GTFS, "engine": {"vetting": {"futures": 3}}},
             "engine.vetting.futures: no such key; did you mean 'future_s'?",

@@ -7,6 +7,7 @@ import contextlib
 import json
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +28,23 @@ from gtfs.testing import zip_from_map
 WAIT_S = 20.0
 
 
-def config_in(folder: Path, **web: Any) -> Config:
-    (folder / "feed.zip").write_bytes(
-        zip_from_map(
-            "A---B---C---D",
-            {"1": "ABCD", "9": "DCB"},
-            start="00:00:00",
-            headway_s=300,
-            trips=290,
-            days=("20200101", "20991231"),
-        )
+@cache
+def feed() -> bytes:
+    return zip_from_map(
+        "A---B---C---D",
+        {"1": "ABCD", "9": "DCB"},
+        start="00:00:00",
+        headway_s=300,
+        trips=290,
+        days=("20200101", "20991231"),
     )
+
+
+def config_in(folder: Path, **web: Any) -> Config:
+    """The timetable is the same for all: the first test compiles it, the others find it in the cache."""
+    (folder / "feed.zip").write_bytes(feed())
     data = {
-        "gtfs": {"path": "feed.zip", "cache_dir": "cache"},
+        "gtfs": {"path": "feed.zip", "cache_dir": str(folder.parent / "sign-commands-cache")},
         "state": {"dir": "state", "snapshot_s": 3600},
         "web": {"port": 0, **web},
         "signs": {"host": "127.0.0.1", "port": 0, "shared_token": "common"},

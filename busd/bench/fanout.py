@@ -14,6 +14,7 @@ import json
 import os
 import resource
 import struct
+import sys
 from statistics import median
 from time import perf_counter, process_time
 from typing import Any
@@ -96,10 +97,10 @@ class Stage:
 async def _run(connections: int, rounds: int) -> dict[str, Any]:
     async with Stage(connections) as stage:
         gc.collect()
-        before = _rss()
+        before = rss()
         await stage.crowd.ask("open", port=stage.server.port, signs=connections, stops=["B"])
         gc.collect()
-        rss_per_sign = (_rss() - before) / connections
+        rss_per_sign = (rss() - before) / connections
         single = await _against_floor(stage, "B", connections, rounds)
         reconnect_s, reconnect_cpu_s = await _restart(stage, connections)
         conflated = stage.server.hub.conflated
@@ -107,8 +108,7 @@ async def _run(connections: int, rounds: int) -> dict[str, Any]:
         await stage.crowd.ask("close")
         await stage.crowd.ask("open", port=stage.server.port, signs=joined_signs, stops=list(STOPS[:5]))
         joined = await _against_floor(stage, STOPS[:5], joined_signs, rounds)
-        await stage.crowd.ask("close")
-        deflate = await _deflate(stage, max(1, connections // 5))
+    deflate = await _deflated(max(1, connections // 5))
     async with Stage(connections) as stage:
         slow = await _slow_reader(stage, max(2, connections // 10), rounds)
     return {
@@ -181,30 +181,15 @@ async def _restart(stage: Stage, connections: int) -> Measured:
     return monotonic() - began[0], process_time() - began[1]
 
 
-async def _deflate(stage: Stage, connections: int) -> dict[str, Any]:
-    """What compression costs in memory, and what a board then weighs."""
-    gc.collect()
-    before, sent = _rss(), 0
-    await stage.crowd.ask("open", port=stage.server.port, signs=connections, stops=["B"], deflate=True)
-    gc.collect()
-    rss = (_rss() - before) / connections
-    walls = []
-    for _ in range(5):
-        stage.turn()
-        held = stage.server.hub.signs["bench-0"].bytes_out
-        began = perf_counter()
-        stage.publish("B", departures=10)
-        walls.append(perf_counter() - began)
-        sent = stage.server.hub.signs["bench-0"].bytes_out - held
-        await stage.crowd.ask("read", bytes_=sent * connections)
-    await stage.crowd.ask("close")
-    return {
-        "connections": connections,
-        "rss_per_idle_sign_bytes": round(rss),
-        "messages_per_s": round(connections / median(walls)),
-        "board_bytes": len(stage.frame("B")),
-        "board_bytes_deflated": sent,
-    }
+async def _deflated(connections: int) -> dict[str, Any]:
+    """See deflated.py."""
+    command = sys.executable, "-m", "busd.bench.deflated", str(connections)
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    output, _ = await process.communicate()
+    if process.returncode != 0:
+        raise RuntimeError("the bench of compressed boards failed")
+    result: dict[str, Any] = json.loads(output)
+    return result
 
 
 async def _slow_reader(stage: Stage, connections: int, rounds: int) -> dict[str, Any]:
@@ -257,7 +242,8 @@ def _send_queue(file: int) -> int:
     return int(size)
 
 
-def _rss() -> int:
+def rss() -> int:
+    """Resident memory of this process, bytes."""
     with open("/proc/self/statm", encoding="ascii") as file:
         return int(file.read().split()[1]) * resource.getpagesize()
 

@@ -20,6 +20,8 @@ from busd.config.schema import Config, Section, is_struct, struct_of_list
 from busd.errors import ConfigError
 
 ENV_PREFIX = "BUSD__"
+MOST_PING_S = 30.0
+"""A quiet line is pinged at least this often (sign protocol, 5), except where every byte is paid for."""
 
 
 def load_config(path: Path | None, env: Mapping[str, str] | None = None) -> Config:
@@ -96,6 +98,8 @@ def check_config(config: Config) -> list[str]:
             problems.append(f"nmea[{i}].port: {receiver.port} is taken by {ports[receiver.port]}")
         if receiver.tcp:
             ports.setdefault(receiver.port, f"nmea[{i}].port")
+    if config.signs.ping > max(config.signs.hb, MOST_PING_S):
+        problems.append(f"signs.ping: {config.signs.ping:g} is more than signs.hb ({config.signs.hb})")
     if config.state.segment_bytes * 2 > config.state.journal_max_bytes:
         problems.append("state.segment_bytes: must not be more than half of state.journal_max_bytes")
     return problems

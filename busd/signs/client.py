@@ -6,7 +6,6 @@ All decisions are those of `busd.signs.reference`; here bytes are moved. `busd s
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +30,7 @@ OPEN_S = 15.0
 SEND_S = 10.0
 CLOSE_S = 5.0
 RESTART_S = 1.0
+MAX_TROUBLE = 100
 PATIENCE = 3
 """WebSocket attempts in a row before the other doors get their turn: some networks let no upgrade through."""
 HTTP_DOOR_S = 300.0
@@ -76,6 +76,8 @@ class SignRim:
     status: str = "starting"
     """for people"""
     _told_http: str = ""
+    _trouble: str = ""
+    """why the last connection ended, for people"""
     _link: ClientConnection | None = None
     _outbox: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -127,8 +129,8 @@ class SignRim:
             self.status = f"connecting ({door.value})"
             code = await self._session(door)
             wait = self.sign.disconnected(code, self.dice())
-            why = f" (closed with {code}{_name(code)})" if code else ""
-            self.status = f"no connection{why}, next attempt in {wait:.0f} s"
+            why = f" ({self._trouble})" if self._trouble else ""
+            self.status = f"no connection, next attempt in {wait:.0f} s{why}"
             log.debug("disconnected", door=door.value, code=code, wait_s=round(wait, 1))
             await asyncio.sleep(wait)
 
@@ -140,6 +142,7 @@ class SignRim:
 
     async def _session(self, door: Door) -> int | None:
         """One connection from its beginning to its end; the close code if one was received."""
+        self._trouble = ""
         try:
             if door is Door.WEBSOCKET:
                 await self._websocket()
@@ -148,9 +151,12 @@ class SignRim:
                 async with asyncio.timeout(HTTP_DOOR_S):
                     await follow(self.base_url, self.sign, self.clock, self._say_status)
         except ConnectionClosed as error:
-            return error.rcvd.code if error.rcvd is not None else None
+            code = error.rcvd.code if error.rcvd is not None else None
+            self._trouble = f"closed with {code}{_name(code)}" if code else ""
+            return code
         except (OSError, InvalidHandshake, InvalidURI, TimeoutError, aiohttp.ClientError, ValueError) as error:
-            log.debug("connection_failed", door=door.value, error=str(error) or type(error).__name__)
+            self._trouble = (str(error) or type(error).__name__)[:MAX_TROUBLE]
+            log.debug("connection_failed", door=door.value, error=self._trouble)
         return None
 
     def _say_status(self, status: str) -> None:
@@ -200,8 +206,8 @@ class SignRim:
             finally:
                 self._link = None
                 sender.cancel()
-                with contextlib.suppress(asyncio.CancelledError, ConnectionClosed, TimeoutError):
-                    await sender
+                # not `await sender`: a cancellation of ours that comes meanwhile must not be taken for the sender's
+                await asyncio.gather(sender, return_exceptions=True)
 
     async def _send(self, socket: ClientConnection) -> None:
         while True:

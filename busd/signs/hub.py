@@ -116,8 +116,8 @@ class SignHub:
 
     def part(self, slot: Slot) -> None:
         audience = slot.audience
-        audience.slots.pop(slot, None)
-        if not audience.slots and self._audiences.get(audience.stop_id) is audience:
+        audience.part(slot)
+        if audience.is_empty and self._audiences.get(audience.stop_id) is audience:
             del self._audiences[audience.stop_id]
             self.changed.pop(audience, None)
             self.bus.unwatch(audience.stop_id, audience)

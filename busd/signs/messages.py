@@ -25,7 +25,10 @@ MAX_CLIENT_BYTES = 16 * 1024
 MAX_STOPS = 32
 MAX_DEPS = 30
 DEFAULT_DEPS = 10
-MAX_LANGS = 8
+MAX_FACTS = 8
+"""Languages and caps of a sign that are told to people."""
+MAX_LANGS = 64
+"""of one sign; more than any timetable has, so that no wish goes unheard [4]"""
 
 SafeInt = Annotated[int, Meta(ge=-(2**53) + 1, le=2**53 - 1)]
 """What every JSON reader can hold; answers echo it."""
@@ -182,7 +185,7 @@ def hello_facts(hello: Hello) -> dict[str, Any]:
     words = {key: value[:64] for key in ("fw", "hw") if isinstance(value := getattr(hello, key), str)}
     sizes = {key: int(number(value, 0, 0, 9999)) for key in ("rows", "cols") if (value := getattr(hello, key))}
     lists = {
-        key: [item[:35] for item in value[:MAX_LANGS] if isinstance(item, str)]
+        key: [item[:35] for item in value[:MAX_FACTS] if isinstance(item, str)]
         for key in ("lang", "caps")
         if isinstance(value := getattr(hello, key), list)
     }

@@ -217,6 +217,7 @@ class SignSession(Channel):
         is_plain = self.window is None and self.min_interval < ECONOMY_S
         is_open = len(self.slots) == 1 and is_plain and not self.blocked
         for slot in self.slots.values():
+            slot.alone()
             slot.variant = self.variant
             slot.min_interval = self.min_interval
             slot.write_now = self.write_now if is_open else None
@@ -305,6 +306,7 @@ class SignSession(Channel):
 
     def _tell_bytes(self, sign: str) -> None:
         for slot in self.slots.values():
+            slot.catch_up()
             self.bytes_out += slot.bytes_out
             slot.bytes_out = 0
         if self.bytes_out or self.bytes_in:
@@ -313,6 +315,7 @@ class SignSession(Channel):
 
     def _drop(self, stop_id: str) -> None:
         slot = self.slots.pop(stop_id)
+        slot.alone()
         self.bytes_out += slot.bytes_out
         self.owed.pop(slot, None)
         self.hub.part(slot)
@@ -332,6 +335,8 @@ class SignSession(Channel):
     @property
     def _ping_at(self) -> float:
         """Without other traffic, that is."""
+        for slot in self.slots.values():
+            slot.catch_up()
         boards = (slot.free_at - slot.min_interval for slot in self.slots.values())
         return max(self._written_at, *boards, 0.0) + self.hub.config.ping
 
@@ -360,6 +365,7 @@ class SignSession(Channel):
 
     def _refresh(self, mono: float) -> None:
         for slot in self.slots.values():
+            slot.catch_up()
             if slot.owed is Owed.NOTHING and mono >= slot.refresh_at:
                 if not self.hub.bus.knows(slot.stop_id):
                     # Nothing true can be said of this stop any more: the sign asks anew and hears so.

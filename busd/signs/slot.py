@@ -10,6 +10,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from busd.signs.cohort import Cohort
 from busd.signs.worth import ECONOMY_S
 from busd.types import Board
 
@@ -36,8 +37,10 @@ class Slot:
     """One stop for one session."""
 
     __slots__ = (
+        "_counted",
         "audience",
         "bytes_out",
+        "cohort",
         "free_at",
         "min_interval",
         "owed",
@@ -51,7 +54,11 @@ class Slot:
     def __init__(self, session: SignSession, audience: Audience) -> None:
         self.session = session
         self.audience = audience
-        audience.slots[self] = None
+        audience.singles[self] = None
+        self.cohort: Cohort | None = None
+        """which knows more of this slot than it does itself, see `catch_up`"""
+        self._counted = 0
+        """of the cohort's bytes"""
         self.variant = session.variant
         """how this sign wants its boards; like the two below a copy of the session's, for a look that costs nothing"""
         self.min_interval = session.min_interval
@@ -66,7 +73,45 @@ class Slot:
         self.bytes_out = 0
         """since the session has asked, without what it wrote itself"""
 
+    # ---- one of many -------------------------------------------------------------------------------------------------
+
+    def join(self) -> None:
+        """It has just got a board as all others of its cohort, or is the first of one."""
+        audience, key = self.audience, (self.variant, self.min_interval)
+        assert self.write_now is not None
+        cohort = audience.cohorts.get(key)
+        if cohort is None:
+            cohort = audience.cohorts[key] = Cohort(key)
+            cohort.sent, cohort.refresh_at = self.sent, self.refresh_at
+        cohort.free_at = max(cohort.free_at, self.free_at)
+        cohort.members[self] = self.write_now
+        self.cohort, self._counted = cohort, cohort.bytes_out
+        del audience.singles[self]
+
+    def catch_up(self) -> None:
+        """Take over what the cohort knows."""
+        cohort = self.cohort
+        if cohort is not None:
+            self.sent, self.free_at, self.refresh_at = cohort.sent, cohort.free_at, cohort.refresh_at
+            self.bytes_out += cohort.bytes_out - self._counted
+            self._counted = cohort.bytes_out
+
+    def alone(self) -> None:
+        """Something special applies from now on."""
+        cohort = self.cohort
+        if cohort is None:
+            return
+        self.catch_up()
+        self.cohort = None
+        del cohort.members[self]
+        if not cohort.members:
+            del self.audience.cohorts[cohort.key]
+        self.audience.singles[self] = None
+
+    # ---- what is owed ------------------------------------------------------------------------------------------------
+
     def board_changed(self) -> None:
+        self.alone()
         session = self.session
         if self.owed >= Owed.BOARD:
             session.hub.conflated += 1
@@ -76,11 +121,13 @@ class Slot:
         session.hub.dirty[session] = None
 
     def owe(self, what: Owed) -> None:
+        self.alone()
         self.owed = max(self.owed, what)
         self.session.owed[self] = None
 
     def answer(self, have: tuple[str, int] | None, mono: float) -> None:
         """Owe the one ``same`` or ``board`` that follows a ``sub`` [8] [9]."""
+        self.alone()
         board = self.audience.board
         self.refresh_at = mono + RETRY_S
         if board is not None and have == (self.variant.epoch(board), board.rev):
@@ -92,6 +139,7 @@ class Slot:
 
     def forget(self) -> None:
         """What the sign shows is no longer what this connection would send it."""
+        self.alone()
         self.sent = None
         if self.owed is not Owed.ANSWER:
             self.owed = Owed.NOTHING
@@ -99,6 +147,7 @@ class Slot:
 
     def next_deadline(self) -> float:
         """When this slot wants to be looked at again, as long as the connection can write."""
+        self.catch_up()
         return self.free_at if self.owed is Owed.BOARD else self.refresh_at
 
     def take(self, mono: float, now_ms: int) -> bytes | None:

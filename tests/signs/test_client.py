@@ -106,7 +106,7 @@ async def test_a_server_that_goes_and_comes_back(
     running = start(f"ws://127.0.0.1:{port}")
     await running.until(lambda: "S1" in running.sign.boards)
     held = running.sign.boards["S1"]
-    running.sign.retry_after = lambda code, failures, random01: 0.01  # type: ignore[method-assign]
+    running.sign.patience = lambda *_: 0.01
     await server.stop()
     await running.until(lambda: running.sign.door is None)
     config = SignsConfig(host="127.0.0.1", port=port, shared_token="demo")
@@ -231,6 +231,15 @@ async def test_the_polling_door(http: tuple[HttpDoors, str], start: Callable[...
     running = start("ws://127.0.0.1:9", http=base, doors=(Door.POLLING,))
     await running.shows(Source.BOARD)
     assert doors.seen[0] == ("board", "")
+
+
+async def test_people_are_told_why_there_is_no_connection(
+    http: tuple[HttpDoors, str], start: Callable[..., Running]
+) -> None:
+    doors, base = http
+    doors.events = False
+    running = start("ws://127.0.0.1:9", http=base, doors=(Door.SSE,), dice=lambda: 1.0)
+    await running.until(lambda: "no events here: " in running.rim.status)
 
 
 async def test_where_no_upgrade_gets_through_the_other_doors_are_tried(

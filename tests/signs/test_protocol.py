@@ -101,6 +101,18 @@ def test_bearer_token_of_the_upgrade_counts(hub: SignHub, peer_class: Any) -> No
     assert sign.types() == ["welcome"]
 
 
+def test_a_token_in_the_url_opens_nothing_and_is_not_logged(
+    hub: SignHub, peer_class: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    sign = peer_class(hub, shake=False)
+    sign.send(sign.request(path="/v1/sign?token=demo"))
+    sign.take()
+    sign.hello(token=None)
+    assert only(sign.read())["code"] == sign.close_code == CloseCode.AUTHENTICATION
+    assert "demo" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
@@ -336,6 +348,12 @@ def test_optional_fields_of_odd_types_count_as_absent(peer: Connect) -> None:
     subscribed, board = sign.read()
     assert (subscribed["min_interval"], subscribed["hysteresis"], subscribed["max_deps"]) == (1, 10, 30)
     assert board["name"] == {"zh": "第1站"}
+
+
+def test_the_last_of_many_languages_counts(peer: Connect) -> None:
+    sign = peer(lang=[*(f"x-{k}" for k in range(30)), "en"])
+    sign.sub("S1")
+    assert set(sign.read()[1]["name"]) == {"en"}  # [4]
 
 
 def test_a_new_sub_replaces_the_old_one(peer: Connect, bus: BoardBus, board: Make) -> None:

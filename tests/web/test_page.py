@@ -224,7 +224,7 @@ def test_without_the_server_the_page_says_so_and_comes_back(live: Any, visit: Vi
 
 
 def test_a_board_that_nobody_refreshes_falls_back_to_the_timetable(open_city: Callable[..., Any], visit: Visit) -> None:
-    city = open_city(speed=12.0)  # so that its ttl of 90 s is over in 8
+    city = open_city(speed=24.0)  # so that its ttl of 90 s is over in 4
 
     def far(world: Any) -> list[Any]:
         return [world.board("C", world.departure("C", "1-8", 1830, stops_away=2, age_s=4))]

@@ -144,15 +144,17 @@ def test_a_dispatcher_orders_and_everybody_sees_it(fleet: Callable[..., Fleet], 
     page.locator("dialog .order", has_text="sign:LS-00000").locator("button").click()
     page.locator("dialog", has_text="目前没有公告或模式").wait_for()
     form = page.locator("dialog .form").first
-    form.locator("input").nth(0).fill("1路绕行")
-    form.locator("input").nth(2).fill("line:nowhere")
+    form.locator("input[lang=zh-Hans]").fill("1路绕行")
+    form.locator("input[lang=bo]").fill("འཁོར་ལམ་1པ་ལམ་བསྐོར།")
+    form.locator("input[placeholder]").fill("line:nowhere")
     form.locator("button").click()
     page.locator("dialog .problem", has_text="nowhere").wait_for()
-    form.locator("input").nth(2).fill("line:1")
+    form.locator("input[placeholder]").fill("line:1")
     form.locator("select").nth(0).select_option("1")
     form.locator("button").click()
     page.locator("dialog .order-prio-1", has_text="1路绕行").wait_for()
-    assert it.call(lambda c: [order.targets for order in c.messages]) == [("line:1",)]
+    (order,) = it.call(lambda c: list(c.messages))
+    assert (order.targets, list(order.text)) == (("line:1",), ["zh-Hans", "bo"])
 
 
 def test_a_viewer_only_looks(fleet: Callable[..., Fleet], visit: Callable[..., Any]) -> None:

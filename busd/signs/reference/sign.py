@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 import orjson
 
-from busd.signs.messages import VERSION, CloseCode
+from busd.signs.messages import VERSION
+from busd.signs.reference.acks import AckBook
 from busd.signs.reference.boards import (
     Glass,
     HeldBoard,
@@ -40,11 +41,9 @@ from busd.signs.reference.care import (
 )
 from busd.signs.reference.clock import ServerClock
 from busd.signs.reference.pack import OfflinePack, is_zone
+from busd.signs.reference.patience import retry_after
 
 FIRMWARE = "busd-reference"
-MAX_BACKOFF_S = 60.0
-RECONFIGURED_S = 900.0
-"""After a close code 4400-4999, and after a bye without ``retry``: try again this often at most."""
 WELCOME_S = 15.0
 """The server answers a hello within 5 s [5]; three times that is silence."""
 RESUB_S = 1.0
@@ -120,9 +119,8 @@ class ReferenceSign:
         self._sub_id = self._seq = 0
         self._hb_at = self._heard_at = 0.0
         self._resub_at: dict[str, float] = {}
-        self._drawn: dict[str, tuple[tuple[str, int], float]] = {}
-        """stop -> the revision on the glass and since when (mono)"""
-        self._acked: dict[str, tuple[tuple[str, int], float]] = {}
+        self._acks = AckBook()
+        self.patience = retry_after
         self._tele_at = float("-inf")
         self._pack_failed: dict[str, tuple[str, float]] = {}
 
@@ -170,21 +168,9 @@ class ReferenceSign:
         """
         self.door = self.welcome = None
         self._out = []
-        wait = self.retry_after(code, self.failures, random01)
+        wait = self.patience(code, self.bye, self.failures, random01, self.must_drop)
         self.failures += 1
         return wait
-
-    def retry_after(self, code: int | None, failures: int, random01: float) -> float:
-        """Full jitter (§6), what ``bye`` asks for, patience where somebody has to reconfigure (§9)."""
-        bye = self.bye or {}
-        retry, jitter = seconds(bye.get("retry")), seconds(bye.get("jitter")) or 0.0
-        if retry is not None:
-            return retry + random01 * jitter
-        if code == CloseCode.REPLACED:
-            return MAX_BACKOFF_S * (1 + random01)
-        if bye or self.must_drop or (code is not None and 4400 <= code <= 4999):
-            return RECONFIGURED_S * (1 + random01)
-        return random01 * min(MAX_BACKOFF_S, 2.0 ** min(failures, 16))
 
     # ---- messages ----------------------------------------------------------------------------------------------------
 
@@ -376,12 +362,9 @@ class ReferenceSign:
         if glass.source is not Source.BOARD:
             return
         stop, revision = glass.stop, (glass.board["epoch"], glass.board["rev"])
-        if self._drawn.get(stop, (None, 0.0))[0] != revision:
-            self._drawn[stop] = revision, mono
-        since, told = self._drawn[stop][1], self._acked.get(stop)
-        if self.welcome is None or (told is not None and (told[0] == revision or mono - told[1] < self.welcome["ack"])):
+        since = self._acks.drawn(stop, revision, mono, None if self.welcome is None else self.welcome["ack"])
+        if since is None:
             return
-        self._acked[stop] = revision, mono
         shown_at = self.clock.now(mono)
         fields: Json = {"stop": stop, "epoch": revision[0], "rev": revision[1]}
         if err is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from busd.bus import BoardBus
 from busd.signs.reference import ReferenceSign, Source
+from busd.signs.reference.patience import retry_after
 from busd.signs.reference.sign import Door
 
 AT = 1_795_000_000
@@ -464,19 +466,16 @@ def test_params_info_reload(sign: ReferenceSign) -> None:
 # ---- connections -----------------------------------------------------------------------------------------------------
 
 
-def test_waiting_before_the_next_connection(sign: ReferenceSign) -> None:
-    assert sign.retry_after(None, 3, 0.5) == 4.0
-    assert sign.retry_after(None, 50, 1.0) == 60.0
-    assert sign.retry_after(4001, 0, 0.0) == 0.0
+def test_waiting_before_the_next_connection() -> None:
+    assert retry_after(None, None, 3, 0.5) == 4.0
+    assert retry_after(None, None, 50, 1.0) == 60.0
+    assert retry_after(4001, None, 0, 0.0) == 0.0
     for code in (4400, 4401, 4406, 4499, 4999):
-        assert sign.retry_after(code, 0, 0.0) == 900.0
-    assert sign.retry_after(4409, 0, 0.0) == 60.0
-    sign.bye = {"code": 4001, "retry": 5, "jitter": 30}
-    assert sign.retry_after(4001, 0, 0.5) == 20.0
-    sign.bye = {"code": 4400, "retry": None}
-    assert sign.retry_after(None, 0, 0.0) == 900.0
-    sign.bye = {"code": 4001, "retry": "soon", "jitter": []}
-    assert sign.retry_after(4001, 0, 0.0) == 900.0
+        assert retry_after(code, None, 0, 0.0) == 900.0
+    assert retry_after(4409, None, 0, 0.0) == 60.0
+    assert retry_after(4001, {"code": 4001, "retry": 5, "jitter": 30}, 0, 0.5) == 20.0
+    assert retry_after(None, {"code": 4400, "retry": None}, 0, 0.0) == 900.0
+    assert retry_after(4001, {"code": 4001, "retry": "soon", "jitter": []}, 0, 0.0) == 900.0
 
 
 def test_failures_count_until_a_welcome(sign: ReferenceSign) -> None:
@@ -506,11 +505,37 @@ def test_the_other_doors_need_no_hello() -> None:
 
 # ---- odd input -------------------------------------------------------------------------------------------------------
 
-Odd = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=6,
+PLAIN = (
+    None,
+    True,
+    False,
+    0,
+    1,
+    -1,
+    2**31,
+    2**53,
+    2**53 + 1,
+    -(2**63),
+    10**30,
+    0.0,
+    -0.5,
+    1e308,
+    "",
+    "e",
+    "\x1b[2J",
+    "站",
 )
+ODD: tuple[Any, ...] = (
+    *PLAIN,
+    [],
+    {},
+    *([x] for x in PLAIN),
+    *({"en": x} for x in PLAIN),
+    {"": {}},
+    [[1, 2]],
+    [{"x": []}],
+)
+Odd = st.sampled_from(ODD) | st.integers() | st.text(max_size=5)
 GOOD = (welcome(), board(9), same(9), {"type": "hb", "seq": 1, "now": AT_MS}, {"type": "bye", "retry": 1},
         {"type": "cmd", "id": "c", "op": "info", "args": {}}, {"type": "subscribed", "id": 1, "ok": [], "err": {}})  # fmt: skip
 
@@ -529,10 +554,7 @@ def test_no_message_ever_raises_or_shows_what_cannot_be_shown(data: st.DataObjec
         keys = [*target, "msgs", "mode", "text", "pack", "until", "headway"]
         for key in data.draw(st.lists(st.sampled_from(keys), min_size=1, max_size=3)):
             target[key] = data.draw(Odd)
-        try:
-            sign.receive(orjson.dumps(message), 1.0)
-        except TypeError:  # orjson: an integer beyond 64 bit cannot be sent either
-            continue
+        sign.receive(json.dumps(message), 1.0)
     sign.tick(1.0)
     for mono in (1.0, 95.0, 2000.0):
         glass = sign.glass("S1", mono)

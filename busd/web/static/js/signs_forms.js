@@ -28,11 +28,12 @@ function inHours(select) {
   return hours ? Math.round(serverNow() + hours * 3600) : null;
 }
 
+const LANGUAGES = [["zh-Hans", "中文"], ["en", "English"], ["bo", "བོད་ཡིག"]];
+
 function texts() {
-  const zh = el("input", { type: "text", maxlength: 500, lang: "zh-Hans" });
-  const en = el("input", { type: "text", maxlength: 500, lang: "en" });
-  const read = () => Object.fromEntries([["zh-Hans", zh.value.trim()], ["en", en.value.trim()]].filter(([, text]) => text));
-  return { nodes: [field("中文", zh), field("English", en)], read };
+  const inputs = LANGUAGES.map(([tag, name]) => [tag, name, el("input", { type: "text", maxlength: 500, lang: tag })]);
+  const read = () => Object.fromEntries(inputs.map(([tag, , input]) => [tag, input.value.trim()]).filter(([, text]) => text));
+  return { nodes: inputs.map(([, name, input]) => field(name, input)), read };
 }
 
 function form(nodes, button, submit) {
