@@ -19,12 +19,14 @@ Column = tuple[str, float]
 class Table:
     """Columns named in COLUMNS (one value a row) become array attributes; so do those named in WIDE, each [row, width].
 
-    The wide ones are float64 and views of one array ``wide`` [row, width, column], because they are read together."""
+    The wide ones are float64 and views of one array ``wide`` [row, width, column]. In memory each column lies by itself
+    (``flat``), because most are read alone and for many rows."""
 
     COLUMNS: ClassVar[dict[str, Column]] = {}
     WIDE: ClassVar[tuple[str, ...]] = ()
 
     wide: npt.NDArray[np.float64]
+    flat: npt.NDArray[np.float64]  # [column, row x width]
 
     def __init__(self, width: int = 0, capacity: int = 16) -> None:
         self.width = width
@@ -32,12 +34,16 @@ class Table:
         self._capacity = capacity
         for name, (dtype, fill) in self.COLUMNS.items():
             setattr(self, name, np.full(capacity, fill, dtype))
-        self._widen(np.full((capacity, width, len(self.WIDE)), np.nan))
+        self._widen(capacity)
 
-    def _widen(self, wide: npt.NDArray[np.float64]) -> None:
-        self.wide = wide
-        for i, name in enumerate(self.WIDE):
-            setattr(self, name, wide[:, :, i])
+    def _widen(self, capacity: int, held: npt.NDArray[np.float64] | None = None) -> None:
+        """Room for ``capacity`` rows, the first of them ``held``."""
+        columns = np.full((len(self.WIDE), capacity, self.width), np.nan)
+        self.flat, self.wide = columns.reshape(len(self.WIDE), capacity * self.width), columns.transpose(1, 2, 0)
+        if held is not None:
+            self.wide[: len(held)] = held
+        for name, column in zip(self.WIDE, columns):
+            setattr(self, name, column)
 
     def add(self) -> int:
         """A fresh row at the end; capacity doubles, so that adding stays cheap."""
@@ -46,7 +52,7 @@ class Table:
             for name, (dtype, fill) in self.COLUMNS.items():
                 old: npt.NDArray[Any] = getattr(self, name)
                 setattr(self, name, np.concatenate([old, np.full(len(old), fill, dtype)]))
-            self._widen(np.concatenate([self.wide, np.full_like(self.wide, np.nan)]))
+            self._widen(self._capacity, self.wide)
         self.size += 1
         return self.size - 1
 
@@ -66,9 +72,7 @@ class Table:
             column = np.full(self._capacity, fill, dtype)
             column[: self.size] = state[name]
             setattr(self, name, column)
-        wide = np.full((self._capacity, self.width, len(self.WIDE)), np.nan)
-        wide[: self.size] = state["wide"]
-        self._widen(wide)
+        self._widen(self._capacity, state["wide"])
 
 
 _ARRAY = 1  # msgpack extension type of an ndarray

@@ -154,10 +154,11 @@ class Predictor:
         ends_at = np.where(ahead.stops > 0, raw[np.maximum(ahead.start + ahead.stops - 1, 0)] if len(raw) else 0.0, at)
         quantiles, scale = self.forecaster.quantiles(ahead, raw, at, follows)
         cell = slots[ahead.owner] * runs.width + ahead.pos
-        table = runs.wide.reshape(-1, runs.wide.shape[2])
-        held = np.take(table, cell, axis=0)
         if self.parts.stability:
-            quantiles = settled(quantiles, np.stack([held[:, column] for column in ORDER]), at, p)
+            held = np.empty_like(quantiles)
+            for column, values in zip(ORDER, held):
+                np.take(runs.flat[column], cell, out=values, mode="clip")
+            quantiles = settled(quantiles, held, at, p)
         quantiles[2] = np.maximum(quantiles[2], at + p.overdue_s)
         first = ahead.pos == 0
         honest = in_order(quantiles, ahead.owner, at, np.where(first, ahead.departure_at, at))
@@ -166,16 +167,14 @@ class Predictor:
         leaves = rising(leaves - at, ahead.owner) + at
         shown = p50 <= at + p.horizon_s
         end = np.bincount(ahead.owner[shown], minlength=len(slots))
-        news, told = self._news(slots, ahead, end, leaves - p50 + rider, held[:, TOLD], at)
+        news, told = self._news(slots, ahead, end, leaves - p50 + rider, runs.flat[TOLD].take(cell), at)
         changed.extend(news)
+        times = np.empty((len(cell), 5))
         for column, values in zip((P10, P50, P90, RIDER, DEPARTURE), (p10, p50, p90, rider, leaves)):
-            held[:, column] = values
-        held[:, TOLD], held[:, RAW], held[:, SCALE] = told, raw, scale
-        if not shown.all():
-            held[~shown, PREDICTED] = np.nan
-        table[cell] = held
+            runs.flat[column][cell] = times[:, column] = values if shown.all() else np.where(shown, values, np.nan)
+        for column, values in zip((TOLD, RAW, SCALE), (told, raw, scale)):
+            runs.flat[column][cell] = values
         runs.first_pos[slots], runs.end_pos[slots], runs.made_at[slots] = ahead.first_pos, ahead.first_pos + end, at
-        times = np.ascontiguousarray(held[:, PREDICTED])
         outputs.extend(self._tables(rows, slots, ahead, end, times, at))
         return ends_at, (end == ahead.stops).astype(np.int64)
 
