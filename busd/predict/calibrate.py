@@ -59,17 +59,20 @@ class Calibration:
     # ---- reading -----------------------------------------------------------------------------------------------------
 
     def quantiles(self, ahead_s: F64, kind: I64) -> F64:
-        """z of LOW, RIDER, MEDIAN, HIGH for predictions ``ahead_s`` from now; [4, rows]."""
+        """z of LOW, RIDER, MEDIAN, HIGH for predictions ``ahead_s`` from now; [4, rows]. Of the median that part by which
+        it moves (`Calibrating.median_shares`)."""
         cell = np.minimum(ahead_s / LOOKUP_S, LOOKUP_CELLS - 1).astype(np.int64)
         return np.take(self._lookup, cell * KINDS + kind, axis=1)
 
     def _mixed(self) -> F64:
         """z every LOOKUP_S of horizon, mixed between the middles of the groups; [4, cells * KINDS]."""
         tables = self.z.reshape(len(MIDDLES_S), KINDS, 4)
-        place = np.interp((np.arange(LOOKUP_CELLS) + 0.5) * LOOKUP_S, MIDDLES_S, np.arange(len(MIDDLES_S)))
+        ahead_s = (np.arange(LOOKUP_CELLS) + 0.5) * LOOKUP_S
+        place = np.interp(ahead_s, MIDDLES_S, np.arange(len(MIDDLES_S)))
         low = np.minimum(place.astype(np.int64), len(MIDDLES_S) - 2)
         share = (place - low)[:, None, None]
         mixed = tables[low] * (1 - share) + tables[low + 1] * share
+        mixed[:, :, MEDIAN] *= np.interp(ahead_s, MIDDLES_S, self.p.median_shares)[:, None]
         return np.ascontiguousarray(mixed.reshape(-1, 4).T)
 
     # ---- learning ----------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from busd.parameters import Parameters
-from busd.predict.calibrate import MEDIAN, MIDDLES_S, Calibration
+from busd.predict.calibrate import MEDIAN, Calibration
 from busd.predict.journeys import Journeys
 from busd.predict.kernels import fan, running_sums
 from busd.predict.learning import EARLY, RATIO, RECENT, SIGMA2, SLOPE, Learned
@@ -74,12 +74,13 @@ class Forecaster:
         count = np.maximum(runs.stops[slots] - first_pos, 0)
         owner = np.repeat(np.arange(len(slots)), count)
         start = np.cumsum(count) - count
-        pos = np.arange(len(owner)) - (start - first_pos)[owner]
-        time = runs.time_row[slots][owner] + pos
-        base = runs.base_at[slots][owner]
-        departure_at = base + network.departure_s[time]
-        arrival_at = np.where(pos == 0, departure_at, base + network.arrival_s[time])
-        leg = self.learned.table[network.pattern_stop_offset[runs.pattern[slots]][owner] + pos]
+        pos = np.arange(len(owner)) - np.repeat(start - first_pos, count)
+        time = np.repeat(runs.time_row[slots], count) + pos
+        base = np.repeat(runs.base_at[slots], count)
+        departure_at = base + network.departure_s.take(time)
+        arrival_at = np.where(pos == 0, departure_at, base + network.arrival_s.take(time))
+        row = np.repeat(network.pattern_stop_offset[runs.pattern[slots]], count) + pos
+        leg = self.learned.table.take(row, axis=0)
         return Ahead(
             start,
             count,
@@ -218,7 +219,7 @@ class Forecaster:
             return fan(raw, at, self.p), scale
         from_terminal = (ahead.first_pos == 0)[ahead.owner] | follows
         z = self.calibration.quantiles(h, self.kind(from_terminal))
-        out: F64 = raw + z * scale
-        out[MEDIAN] = raw + np.interp(h, MIDDLES_S, c.median_shares) * z[MEDIAN] * scale
-        out[MEDIAN] -= c.lead_s * np.minimum(h / LEAD_FROM_S, 1.0)
-        return out, scale
+        z *= scale
+        z += raw
+        z[MEDIAN] -= c.lead_s * np.minimum(h / LEAD_FROM_S, 1.0)
+        return z, scale

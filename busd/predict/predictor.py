@@ -166,12 +166,13 @@ class Predictor:
         leaves = np.where(first, p50, departures(p50, ahead.arrival_at, ahead.departure_at, p.min_dwell_s))
         leaves = rising(leaves - at, ahead.owner) + at
         shown = p50 <= at + p.horizon_s
-        end = np.bincount(ahead.owner[shown], minlength=len(slots))
+        all_shown = bool(shown.all())
+        end = ahead.stops if all_shown else np.bincount(ahead.owner[shown], minlength=len(slots))
         news, told = self._news(slots, ahead, end, leaves - p50 + rider, runs.flat[TOLD].take(cell), at)
         changed.extend(news)
         times = np.empty((len(cell), 5))
         for column, values in zip((P10, P50, P90, RIDER, DEPARTURE), (p10, p50, p90, rider, leaves)):
-            runs.flat[column][cell] = times[:, column] = values if shown.all() else np.where(shown, values, np.nan)
+            runs.flat[column][cell] = times[:, column] = values if all_shown else np.where(shown, values, np.nan)
         for column, values in zip((TOLD, RAW, SCALE), (told, raw, scale)):
             runs.flat[column][cell] = values
         runs.first_pos[slots], runs.end_pos[slots], runs.made_at[slots] = ahead.first_pos, ahead.first_pos + end, at
