@@ -150,7 +150,7 @@ class Assigning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """a run stays with its bus for so long after that bus's last fix, whoever else claims it"""
     flicker_s: float = 120.0
     """a run that its bus has left for another keeps its predictions for so long: sources flip to and fro between two
-    runs of a line (nyc-b63: 1.5 % more of the next 15 minutes are predicted)"""
+    runs of a line (nyc-b63: 1.2 % more of the next 15 minutes are predicted)"""
 
 
 class Tracking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
