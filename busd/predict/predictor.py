@@ -131,10 +131,11 @@ class Predictor:
         return outputs, changed
 
     def _next_pos(self, rows: I64, slots: I64, at: float) -> I64:
-        """The stop ahead. A vehicle whose place on its run nobody knows has it all ahead before the run begins, and
-        nothing of it afterwards: sources go on naming a finished trip through the layover."""
+        """The stop ahead. A vehicle whose place on its run nobody knows has it all ahead before the run begins and while it
+        waits to, and nothing of it afterwards: sources go on naming a finished trip through the layover."""
         begins_at = self.runs.base_at[slots] + self.network.departure_s[self.runs.time_row[slots]]
         lost = ~np.isfinite(self.vehicles.distance_m[rows]) & (at > begins_at)
+        lost[lost] = ~self.visits.not_begun(rows[lost], slots[lost], at)
         return np.where(lost, self.runs.stops[slots], self.vehicles.next_pos[rows])
 
     def _publish(
@@ -161,7 +162,7 @@ class Predictor:
             quantiles = settled(quantiles, held, at, p)
         quantiles[2] = np.maximum(quantiles[2], at + p.overdue_s)
         first = ahead.pos == 0
-        honest = in_order(quantiles, ahead.owner, at, np.where(first, ahead.departure_at, at))
+        honest = in_order(quantiles, ahead.owner, at, np.where(first, np.maximum(ahead.departure_at, at), at))
         p10, rider, p50, p90 = honest
         leaves = np.where(first, p50, departures(p50, ahead.arrival_at, ahead.departure_at, p.min_dwell_s))
         leaves = rising(leaves - at, ahead.owner) + at

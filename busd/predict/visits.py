@@ -10,7 +10,7 @@ from busd.predict.journeys import Journeys
 from busd.predict.learning import Learned, Seen
 from busd.track.fleet import Runs, Vehicles
 from busd.types import StopVisit
-from gtfs.network import F64, I64, Network
+from gtfs.network import F64, I64, Bool, Network
 
 
 class VisitReader:
@@ -25,7 +25,7 @@ class VisitReader:
     ) -> None:
         self.network, self.vehicles, self.runs = network, vehicles, runs
         self.journeys, self.learned = journeys, learned
-        self.links = parameters.links
+        self.links, self.wait_reach_m = parameters.links, parameters.tracking.wait_reach_m
 
     def run_ids(self, slots: I64) -> F64:
         """A number for the run in each slot, exact in a float; tells the uses of a slot apart."""
@@ -33,6 +33,18 @@ class VisitReader:
         return np.asarray(
             (runs.trip[slots] * 100_000.0 + runs.start_s[slots] + 1) * 64.0 + runs.day[slots] % 64, np.float64
         )
+
+    def not_begun(self, rows: I64, slots: I64, at: float) -> Bool:
+        """Do the vehicles still wait to begin their runs? They have not been seen on them, and are around their first
+        stops, nearer than to the last ones; [n]. Not once the timetable has ended the run: a loop ends where it begins."""
+        network, runs = self.network, self.runs
+        first = network.pattern_stop_offset[runs.pattern[slots]]
+        ends = network.pattern_stop[np.stack([first, first + runs.stops[slots] - 1])]
+        x, y = network.frame.xy_array(self.vehicles.lat[rows], self.vehicles.lon[rows])
+        away, to_go = np.hypot(network.stop_x[ends] - x, network.stop_y[ends] - y)
+        ends_at = runs.base_at[slots] + network.arrival_s[runs.time_row[slots] + runs.stops[slots] - 1]
+        unseen = np.isnan(runs.departed_at[slots, 0]) & np.isnan(runs.arrived_at[slots]).all(axis=1)
+        return np.asarray(unseen & (away <= np.minimum(self.wait_reach_m, to_go)) & (at <= ends_at), bool)
 
     def learn(self, visits: list[StopVisit], at: float) -> tuple[I64, F64, Seen] | None:
         """Learn from the visits of a tick. Returns their (slots, run ids, as seen), None if no run of theirs is known
