@@ -161,7 +161,9 @@ class Forecaster:
         due = ahead.departure_at[ahead.start[k]]
         if not self.parts.terminals:
             return np.maximum(due, here_until)
-        return self.learned.departures.expected(self.runs.pattern[ahead.slots[k]], due, inbound_at, here_until)
+        pattern, departures = self.runs.pattern[ahead.slots[k]], self.learned.departures
+        habit_s = self.journeys.habit_s(self.runs.vehicle[ahead.slots[k]], here_until, departures.p.habit_s)
+        return departures.expected(pattern, due, inbound_at, here_until, habit_s)
 
     def share_done(self, rows: I64, ahead: Ahead) -> F64:
         """Share of the current link's way that lies behind; [n], 0 at first stops."""

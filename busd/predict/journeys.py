@@ -34,6 +34,9 @@ class Journeys(Table):
         # the last run's end, to see how long the turn took
         "ended_at": ("f8", -np.inf),
         "stops_left": ("i8", 0),
+        # how much later than usual it left its last first stop, and when
+        "left_late_s": ("f8", 0.0),
+        "left_at": ("f8", -np.inf),
     }
     WIDE: ClassVar[tuple[str, ...]] = ("sample_at", "sample_s", *(f"sample_cell{level}" for level in range(LEVELS)))
     slot: I64
@@ -46,6 +49,8 @@ class Journeys(Table):
     sample_at: F64
     ended_at: F64
     stops_left: I64
+    left_late_s: F64
+    left_at: F64
 
     def __init__(self) -> None:
         super().__init__(width=SAMPLES)
@@ -97,6 +102,10 @@ class Journeys(Table):
         known = np.isfinite(since) & np.isfinite(seen)
         stood: F64 = np.maximum(np.where(known, seen, 0.0) - np.where(known, since, 0.0), 0.0)
         return stood
+
+    def habit_s(self, rows: I64, at: F64, longest_s: float) -> F64:
+        """How late it left last time, if that was not more than ``longest_s`` before ``at``; [n]."""
+        return np.where(at - self.left_at[rows] < longest_s, self.left_late_s[rows], 0.0)
 
     def pace(self, rows: I64, prior_s: float) -> F64:
         """Excess of its last links as a share of their expected time; [n]."""

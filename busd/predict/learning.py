@@ -38,6 +38,7 @@ class Seen:
     before_at: F64  # its arrival at the stop before (departure at the first one; at first stops the end of its run
     # before); NaN unknown
     bracket_s: F64
+    habit_s: F64  # at first stops how late the bus left its last one, else 0
 
 
 class Learned:
@@ -79,7 +80,7 @@ class Learned:
         first = np.flatnonzero((seen.stop_pos == 0) & (seen.bracket_s <= p.max_bracket_s))
         if len(first):
             due = seen.base_at[first] + network.departure_s[seen.time_row[first]]
-            self.departures.learn(seen.pattern[first], due, seen.before_at[first], seen.at[first])
+            self.departures.learn(seen.pattern[first], due, seen.before_at[first], seen.at[first], seen.habit_s[first])
         took = seen.at - seen.before_at
         useful = (took >= p.shortest_s) & (took <= p.longest_s) & (seen.bracket_s <= p.max_bracket_s)
         k = np.flatnonzero(useful & (seen.stop_pos > 0))

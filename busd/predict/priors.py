@@ -127,6 +127,7 @@ def _as_seen(network: Network, visits: VisitColumns) -> Seen:
         at=at,
         before_at=_before(visits, at),
         bracket_s=visits.bracket_s,
+        habit_s=np.zeros(len(at)),
     )
 
 

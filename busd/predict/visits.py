@@ -25,7 +25,8 @@ class VisitReader:
     ) -> None:
         self.network, self.vehicles, self.runs = network, vehicles, runs
         self.journeys, self.learned = journeys, learned
-        self.links, self.wait_reach_m = parameters.links, parameters.tracking.wait_reach_m
+        self.links, self.terminals = parameters.links, parameters.terminals
+        self.wait_reach_m = parameters.tracking.wait_reach_m
 
     def run_ids(self, slots: I64) -> F64:
         """A number for the run in each slot, exact in a float; tells the uses of a slot apart."""
@@ -67,6 +68,7 @@ class VisitReader:
             return None
         slot, row, numbers = np.array(slots), np.array(vehicles), np.array(read)
         seen = self._seen(row, slot, numbers[:, 0].astype(np.int64), numbers[:, 1], numbers[:, 2])
+        self._learn_habits(row, seen)
         k, excess, expected = self.learned.observe(seen, at)
         self._learn_journeys(row, slot, seen, k, excess, expected, at)
         last = seen.stop_pos == self.runs.stops[slot] - 1
@@ -86,7 +88,17 @@ class VisitReader:
             at=time,
             before_at=np.where(pos > 0, left, self.journeys.ended_at[row]),
             bracket_s=bracket_s,
+            habit_s=np.where(pos == 0, self.journeys.habit_s(row, time, self.terminals.habit_s), 0.0),
         )
+
+    def _learn_habits(self, row: I64, seen: Seen) -> None:
+        """How late the buses left their first stops, before that becomes usual."""
+        first = np.flatnonzero((seen.stop_pos == 0) & (seen.bracket_s <= self.links.max_bracket_s))
+        due = seen.base_at[first] + self.network.departure_s[seen.time_row[first]]
+        late = self.learned.departures.lateness(seen.pattern[first], due, seen.before_at[first], seen.at[first])
+        known = first[np.isfinite(late)]
+        self.journeys.left_late_s[row[known]] = late[np.isfinite(late)]
+        self.journeys.left_at[row[known]] = seen.at[known]
 
     def _learn_journeys(self, row: I64, slot: I64, seen: Seen, k: I64, excess: F64, expected: F64, at: float) -> None:
         """The pace of the buses, and what was left of their links."""

@@ -143,6 +143,24 @@ def test_a_late_bus_leaves_when_it_has_turned() -> None:
     assert 635 < float(leaves[0]) < 660
 
 
+def test_who_leaves_late_with_time_to_spare_is_expected_to_do_it_again() -> None:
+    departures = Departures(NETWORK, Terminals())
+    dice = np.random.default_rng(10)
+    zero, due, came = np.zeros(1, np.int64), np.zeros(1), np.full(1, -900.0)
+    driver, before = 0.0, 0.0
+    for k in range(120):
+        driver = float(dice.choice([0.0, 240.0])) if k % 6 == 0 else driver  # a shift of six departures
+        left = np.full(1, 20.0 + driver + dice.normal(0, 20))
+        late = float(departures.lateness(zero, due, came, left)[0])
+        departures.learn(zero, due, came, left, np.full(1, before))
+        before = late
+    assert 0.3 < departures.habit_share < 0.9
+    punctual, late = (float(departures.expected(zero, due, came, came, np.array([h]))[0]) for h in (-100.0, 150.0))
+    assert late - punctual > 80
+    hurried = departures.lateness(zero, due, np.full(1, -60.0), np.full(1, 400.0))
+    assert np.isnan(hurried[0])  # it came in late: that is no habit
+
+
 @given(st.lists(st.floats(-1000, 1000), min_size=1, max_size=40), st.floats(-1200, 1200))
 def test_the_median_beyond_a_point_is_the_one_of_a_sorted_list(values: list[float], beyond: float) -> None:
     waits = Waits(1, (-1800.0, 1.0, 3600), ((0.0, 1.0),), 1e-9, 1e-9)

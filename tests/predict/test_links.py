@@ -168,6 +168,7 @@ def seen(learned: Learned, k: int, took: float, day: int = DAY) -> Seen:
         np.array([left + took]),
         np.array([left]),
         np.array([30.0]),
+        np.zeros(1),
     )
 
 
