@@ -222,6 +222,7 @@ class Forecaster:
         from_terminal = (ahead.first_pos == 0)[ahead.owner] | follows
         z = self.calibration.quantiles(h, self.kind(from_terminal))
         z *= scale
+        z[MEDIAN] *= ahead.pos > 0  # at first stops it is the median of their own departures (terminals.py)
         z += raw
         z[MEDIAN] -= c.lead_s * np.minimum(h / LEAD_FROM_S, 1.0)
         return z, scale
