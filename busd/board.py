@@ -7,7 +7,7 @@ is new.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, overload
+from typing import Any, overload
 
 import numpy as np
 
@@ -23,14 +23,6 @@ from gtfs.network import F64, I64, Bool, Network
 
 STATES = ("live", "degraded", "schedule")
 KEPT = ("rev", "computed_at", "state", "count", "deadline_at", "lines_until")
-
-
-class Touched(NamedTuple):
-    """A run whose rows changed at stop positions ``from_pos`` to ``to_pos`` (exclusive)."""
-
-    slot: int
-    from_pos: int
-    to_pos: int
 
 
 class BoardKeeper:
@@ -92,16 +84,14 @@ class BoardKeeper:
     def next_deadline(self) -> float:
         return float(self.deadline_at.min(initial=np.inf))
 
-    def stops_of(self, touched: list[Touched]) -> I64:
-        """The stops of these runs from the given positions on, sorted, unique."""
-        if not touched:
-            return np.zeros(0, np.int64)
-        network, pattern = self.network, self.runs.pattern
-        parts = []
-        for slot, from_pos, to_pos in touched:
-            first = network.pattern_stop_offset[pattern[slot]]
-            parts.append(network.pattern_stop[first + max(from_pos, 0) : first + to_pos])
-        return np.unique(np.concatenate(parts)).astype(np.int64)
+    def stops_of(self, touched: I64) -> I64:
+        """The stops of runs, sorted, unique; ``touched``: slot, and the stop positions [from, to) of it, [n, 3]."""
+        slot, low, high = touched.T
+        low = np.maximum(low, 0)
+        count = np.maximum(high - low, 0)
+        first = self.network.pattern_stop_offset[self.runs.pattern[slot]] + low
+        row = np.arange(int(count.sum())) + np.repeat(first - (np.cumsum(count) - count), count)
+        return np.unique(self.network.pattern_stop[row]).astype(np.int64)
 
     def update(self, stops: I64, at: float, state: int, restated: I64 | None = None) -> BoardBatch:
         """Work out the boards of ``stops`` (sorted, unique) and return those that deserve a new revision; those of

@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from busd.board import STATES, Touched
+from busd.board import STATES
 from busd.errors import Reason
-from busd.predict.predictor import Changed
 from busd.state import GRID_S, EngineState, grid
 from busd.track.events import Event
 from busd.track.vet import note_elsewhere, vet_against_last, vet_alone
@@ -125,7 +124,7 @@ class Engine(EngineState):
             return []
         outputs: list[Output] = []
         touched: list[int] = []
-        changed: list[Changed] = []
+        changed: list[I64] = []
         if self.timetable.advance(at):
             self.tracker.days_changed()
             self.boards_kept.lines.days_changed()
@@ -137,10 +136,14 @@ class Engine(EngineState):
         self.predictor.learn([output.visit for output in outputs if type(output) is StopVisited], at)
         for predicted, news in (self.predictor.predict(rows, at), self.predictor.tend(at)):
             outputs.extend(predicted)
-            changed.extend(news)
+            changed += news
         if self.makes_boards:
-            parts = [Touched(*x) for x in changed] + [Touched(slot, 0, int(self.runs.stops[slot])) for slot in touched]
-            stops, restated = np.union1d(self.boards_kept.stops_of(parts), self.boards_kept.due(at)), None
+            left = np.array(touched, np.int64)
+            changed.append(np.column_stack([left, np.zeros_like(left), self.runs.stops[left]]))
+            stops, restated = (
+                np.union1d(self.boards_kept.stops_of(np.concatenate(changed)), self.boards_kept.due(at)),
+                None,
+            )
             if at >= self.notices.next_change:
                 restated, freed = self.notices.advance(at)
                 stops = np.union1d(stops, np.union1d(restated, freed))

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     FloatArray = npt.NDArray[np.float64]
     IntArray = npt.NDArray[np.int64]
+    Integers = IntArray | Sequence[int]
+    Floats = FloatArray | Sequence[float]
 
 VehicleIdx = NewType("VehicleIdx", int)
 """Row of the engine's vehicle table; given at the first report of a vehicle id, never reused in one run."""
@@ -225,8 +227,8 @@ class StopStatus(IntEnum):
 class PredictionTable(msgspec.Struct, frozen=True, gc=False):
     """Stop time updates of one vehicle made at one instant, one row a stop still ahead.
 
-    Epoch seconds; NaN in ``arrival_p50`` withdraws the row. ``times`` [n, 5] holds the columns that the properties
-    name; it is cut out of the arrays of the tick, since a city makes thousands of these."""
+    Epoch seconds; NaN in ``arrival_p50`` withdraws the row. ``times`` [5, n] holds the columns that the properties
+    name."""
 
     vehicle_id: str
     trip: DatedTrip
@@ -238,23 +240,80 @@ class PredictionTable(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def arrival_p10(self) -> FloatArray:
-        return self.times[:, 0]
-
-    @property
-    def arrival_p50(self) -> FloatArray:
-        return self.times[:, 1]
-
-    @property
-    def arrival_p90(self) -> FloatArray:
-        return self.times[:, 2]
+        row: FloatArray = self.times[0]
+        return row
 
     @property
     def arrival_rider(self) -> FloatArray:
-        return self.times[:, 3]
+        row: FloatArray = self.times[1]
+        return row
+
+    @property
+    def arrival_p50(self) -> FloatArray:
+        row: FloatArray = self.times[2]
+        return row
+
+    @property
+    def arrival_p90(self) -> FloatArray:
+        row: FloatArray = self.times[3]
+        return row
 
     @property
     def departure_p50(self) -> FloatArray:
-        return self.times[:, 4]
+        row: FloatArray = self.times[4]
+        return row
+
+
+class PredictionTables(msgspec.Struct, frozen=True, gc=False):
+    """The prediction tables of many runs, made at one instant, as columns; each is cut out when it is looked at, since a
+    city makes thousands in a tick. [n] one a run, [rows] one a stop."""
+
+    made_at: float
+    vehicle_ids: Sequence[str]  # of all vehicles
+    vehicle: Integers  # which of them
+    trip_idx: Integers
+    start_s: Integers  # -1 none
+    service_dates: Sequence[str]  # of the days at hand
+    day: Integers  # which of them
+    measured_at: Floats
+    first: Integers  # its first row
+    end: Integers  # behind its last one
+    stop_pos: IntArray  # [rows]
+    times: FloatArray  # [5, rows]
+    basis: Basis = Basis.REALTIME
+
+    @classmethod
+    def of(cls, table: PredictionTable) -> PredictionTables:
+        """A single table."""
+        trip, rows = table.trip, len(table.stop_pos)
+        start = -1 if trip.start_s is None else trip.start_s
+        return cls(
+            table.made_at,
+            [table.vehicle_id],
+            [0],
+            [trip.trip_idx],
+            [start],
+            [trip.service_date],
+            [0],
+            [table.measured_at],
+            [0],
+            [rows],
+            table.stop_pos,
+            table.times,
+            table.basis,
+        )
+
+    def __getitem__(self, i: int) -> PredictionTable:
+        start, rows = int(self.start_s[i]), slice(self.first[i], self.end[i])
+        return PredictionTable(
+            self.vehicle_ids[self.vehicle[i]],
+            DatedTrip(int(self.trip_idx[i]), self.service_dates[self.day[i]], None if start < 0 else start),
+            self.made_at,
+            float(self.measured_at[i]),
+            self.stop_pos[rows],
+            self.times[:, rows],
+            self.basis,
+        )
 
 
 class Departure(msgspec.Struct, frozen=True):
@@ -335,7 +394,14 @@ class ProgressChanged(msgspec.Struct, frozen=True, gc=False):
 
 
 class Predicted(msgspec.Struct, frozen=True, gc=False):
-    table: PredictionTable
+    """One of the tables that were made together."""
+
+    tables: PredictionTables
+    index: int = 0
+
+    @property
+    def table(self) -> PredictionTable:
+        return self.tables[self.index]
 
 
 class StopVisited(msgspec.Struct, frozen=True, gc=False):

@@ -67,7 +67,7 @@ class Outcomes:
         self.recent = Tally(self.max_lines)
         self._runs: dict[DatedTrip, _Run] = {}
         self._refused: set[DatedTrip] = set()
-        self._queue: deque[tuple[PredictionTable | StopVisit, Network]] = deque()
+        self._queue: deque[tuple[Predicted | StopVisited, Network]] = deque()
         self._network: Network | None = None
         self._faded_at = -math.inf
         self._looked_at = -math.inf
@@ -79,13 +79,11 @@ class Outcomes:
     def take(self, at: float, outputs: Sequence[Output], network: Network) -> None:
         """Outputs of an input at ``at``, made with ``network``."""
         for output in outputs:
-            if type(output) is Predicted:
-                self._put(output.table, network)
-            elif type(output) is StopVisited:
-                self._put(output.visit, network)
+            if type(output) is Predicted or type(output) is StopVisited:
+                self._put(output, network)
         self.at = max(self.at, at)
 
-    def _put(self, what: PredictionTable | StopVisit, network: Network) -> None:
+    def _put(self, what: Predicted | StopVisited, network: Network) -> None:
         if len(self._queue) >= MAX_WAITING:
             self._queue.popleft()
             self.lost += 1
@@ -102,10 +100,10 @@ class Outcomes:
                 self._runs.clear()  # rows of another timetable mean other trips
                 self._refused.clear()
                 self._network = network
-            if isinstance(what, StopVisit):
-                self._visit(what, judged, asked)
+            if isinstance(what, StopVisited):
+                self._visit(what.visit, judged, asked)
             else:
-                self._told(what, network)
+                self._told(what.table, network)
         self._count(judged, asked)
         if now - self._looked_at >= LOOK_S:
             self._looked_at = now

@@ -58,11 +58,14 @@ class Calibration:
 
     # ---- reading -----------------------------------------------------------------------------------------------------
 
-    def quantiles(self, ahead_s: F64, kind: I64) -> F64:
-        """z of LOW, RIDER, MEDIAN, HIGH for predictions ``ahead_s`` from now; [4, rows]. Of the median that part by which
-        it moves (`Calibrating.median_shares`)."""
+    def quantiles(self, ahead_s: F64, kind: I64, out: F64) -> None:
+        """z of LOW, RIDER, MEDIAN, HIGH for predictions ``ahead_s`` from now, into ``out`` [4, rows]. Of the median that
+        part by which it moves (`Calibrating.median_shares`)."""
         cell = np.minimum(ahead_s / LOOKUP_S, LOOKUP_CELLS - 1).astype(np.int64)
-        return np.take(self._lookup, cell * KINDS + kind, axis=1)
+        cell *= KINDS
+        cell += kind
+        for values, z in zip(out, self._lookup):
+            np.take(z, cell, out=values, mode="clip")
 
     def _mixed(self) -> F64:
         """z every LOOKUP_S of horizon, mixed between the middles of the groups; [4, cells * KINDS]."""

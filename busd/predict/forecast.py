@@ -10,7 +10,7 @@ from busd.parameters import Parameters
 from busd.predict.calibrate import MEDIAN, Calibration
 from busd.predict.journeys import Journeys
 from busd.predict.kernels import fan, running_sums
-from busd.predict.learning import EARLY, RATIO, RECENT, SIGMA2, SLOPE, Learned
+from busd.predict.learning import HELD, RATIO, RECENT, SIGMA2, SLOPE, Learned
 from busd.predict.places import Within
 from busd.predict.walk import walk
 from busd.track.fleet import Runs, Vehicles
@@ -36,7 +36,7 @@ class Ahead(NamedTuple):
     arrival_at: F64  # [rows] planned; the departure at first stops, where a bus cannot be early
     departure_at: F64
     planned_s: F64  # [rows] since the stop before (legs.py)
-    leg: F64  # [rows, columns of `Learned.table`]
+    leg: F64  # [rows of `Learned.table`, rows]
 
 
 class Forecaster:
@@ -78,9 +78,11 @@ class Forecaster:
         time = np.repeat(runs.time_row[slots], count) + pos
         base = np.repeat(runs.base_at[slots], count)
         departure_at = base + network.departure_s.take(time)
-        arrival_at = np.where(pos == 0, departure_at, base + network.arrival_s.take(time))
+        arrival_at = base + network.arrival_s.take(time)
+        at_first = start[(first_pos == 0) & (count > 0)]
+        arrival_at[at_first] = departure_at[at_first]
         row = np.repeat(network.pattern_stop_offset[runs.pattern[slots]], count) + pos
-        leg = self.learned.table.take(row, axis=0)
+        leg = self.learned.table.take(row, axis=1)
         return Ahead(
             start,
             count,
@@ -90,7 +92,7 @@ class Forecaster:
             pos,
             arrival_at,
             departure_at,
-            self.learned.legs.planned_s[time],
+            self.learned.legs.planned_s.take(time),
             leg,
         )
 
@@ -100,18 +102,21 @@ class Forecaster:
             t = q ratio (1 + g_r u exp(-h / theta_r) + g_p w exp(-h / theta_p))
 
         with u the link's recent excess, w the bus's pace, g their gates (residual.py) and h how far ahead it is."""
-        expected: F64 = ahead.planned_s * ahead.leg[:, RATIO]
+        expected: F64 = ahead.planned_s * ahead.leg[RATIO]
         learned, links = self.learned, self.links
-        said = np.zeros(len(expected))
+        said: F64 | None = None
         h: F64 | None = None
         if self.parts.residual and (gate := learned.recent.gate.value) > 0:
             h = self._time_ahead(ahead)
-            said = gate * ahead.leg[:, RECENT] * np.exp(-h / links.residual_fade_s)
+            said = gate * ahead.leg[RECENT] * np.exp(-h / links.residual_fade_s)
         if self.parts.pace and (gate := learned.pace_gate.value) > 0:
             h = self._time_ahead(ahead) if h is None else h
             pace = self.journeys.pace(rows, links.pace_prior_s)[ahead.owner]
-            said = said + gate * pace * np.exp(-h / links.pace_fade_s)
-        return expected * np.maximum(1.0 + said, 0.3)
+            by_pace = gate * pace * np.exp(-h / links.pace_fade_s)
+            said = by_pace if said is None else said + by_pace
+        if said is not None:
+            expected *= np.maximum(1.0 + said, 0.3)
+        return expected
 
     def _time_ahead(self, ahead: Ahead) -> F64:
         """Planned seconds from the first row of each run."""
@@ -119,20 +124,20 @@ class Forecaster:
 
     # ---- the first of them -------------------------------------------------------------------------------------------
 
-    def first_arrivals(self, rows: I64, ahead: Ahead, at: float) -> F64:
-        """When the vehicles reach the stop ahead of them, or leave the first stop they wait at; [n], epoch seconds."""
+    def first_arrivals(self, rows: I64, ahead: Ahead, leg_s: F64, at: float) -> F64:
+        """When the vehicles reach the stop ahead of them, or leave the first stop they wait at; [n], epoch seconds.
+        ``leg_s``: of `leg_times`."""
         vehicles, p = self.vehicles, self.places
         has = ahead.stops > 0
         row = np.where(has, ahead.start, 0)
         if not has.any():
             return np.full(len(rows), at)
         waits = ahead.first_pos == 0
-        leg = ahead.leg[row]
+        leg = ahead.leg[:, row]
         deviation = vehicles.deviation_s[rows]
         deviation = np.where(np.isfinite(deviation), deviation, 0.0)
         early = np.minimum(np.maximum(deviation, -self.links.early_max_s), 0.0)
-        link_s = self.leg_times(rows, ahead, at)[row] + leg[:, SLOPE] * (early - leg[:, EARLY])
-        link_s = np.maximum(link_s, 1.0)
+        link_s = np.maximum(leg_s[row] - leg[HELD] + leg[SLOPE] * early, 1.0)
         share = self.share_done(rows, ahead)
         standing_s = self.journeys.standing_s(rows, vehicles)
         hurries = deviation >= -p.early_s
@@ -191,38 +196,37 @@ class Forecaster:
 
     # ---- along the trip ----------------------------------------------------------------------------------------------
 
-    def along(self, rows: I64, ahead: Ahead, first_at: F64, at: float) -> F64:
+    def along(self, ahead: Ahead, first_at: F64, leg_s: F64) -> F64:
         """Expected arrivals; [rows], epoch seconds (walk.py)."""
         if not len(ahead.owner):
             return np.zeros(0)
-        expected = self.leg_times(rows, ahead, at)
-        planned = np.diff(ahead.arrival_at, prepend=ahead.arrival_at[:1])
         first_s = first_at - ahead.arrival_at[np.minimum(ahead.start, len(ahead.owner) - 1)]
-        deviation = walk(
-            first_s,
-            ahead.start,
-            ahead.stops,
-            expected - planned,
-            ahead.leg[:, SLOPE],
-            ahead.leg[:, EARLY],
-            self.links.early_max_s,
-        )
-        return ahead.arrival_at + deviation
+        drift_s = leg_s - ahead.leg[HELD]
+        drift_s[1:] -= np.diff(ahead.arrival_at)
+        arrivals = walk(first_s, ahead.start, ahead.stops, drift_s, ahead.leg[SLOPE], self.links.early_max_s)
+        arrivals += ahead.arrival_at
+        return arrivals
 
-    def quantiles(self, ahead: Ahead, raw: F64, at: float, follows: bool) -> tuple[F64, F64]:
-        """((p10, rider point, median, p90) [4, rows], scale [rows]).
+    def quantiles(self, ahead: Ahead, raw: F64, at: float, follows: bool, out: F64) -> F64:
+        """(p10, rider point, median, p90) into ``out`` [4, rows]; returns their scale [rows].
 
         The scale of an error: s^2 = base^2 + sum of the links' variances + (share x horizon)^2."""
         c = self.calibrating
         h = np.maximum(raw - at, 0.0)
-        variance = running_sums(ahead.leg[:, SIGMA2], ahead.owner)
-        scale = np.sqrt(c.sigma_base_s**2 + variance + (c.sigma_share * h) ** 2)
+        variance = running_sums(ahead.leg[SIGMA2], ahead.start, ahead.stops)
+        variance += c.sigma_base_s**2
+        variance += (c.sigma_share * h) ** 2
+        scale = np.sqrt(variance, out=variance)
         if not self.parts.calibration:
-            return fan(raw, at, self.p), scale
-        from_terminal = (ahead.first_pos == 0)[ahead.owner] | follows
-        z = self.calibration.quantiles(h, self.kind(from_terminal))
-        z *= scale
-        z[MEDIAN] *= ahead.pos > 0  # at first stops it is the median of their own departures (terminals.py)
-        z += raw
-        z[MEDIAN] -= c.lead_s * np.minimum(h / LEAD_FROM_S, 1.0)
-        return z, scale
+            fan(raw, at, self.p, out)
+            return scale
+        kind = np.repeat(self.kind((ahead.first_pos == 0) | follows), ahead.stops)
+        self.calibration.quantiles(h, kind, out)
+        out *= scale
+        out[MEDIAN, ahead.start[(ahead.first_pos == 0) & (ahead.stops > 0)]] = 0.0  # terminals.py says their medians
+        out += raw
+        h /= LEAD_FROM_S
+        np.minimum(h, 1.0, out=h)
+        h *= c.lead_s
+        out[MEDIAN] -= h
+        return scale

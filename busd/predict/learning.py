@@ -21,8 +21,8 @@ from busd.predict.residual import Gate, RecentExcess
 from busd.predict.terminals import Departures
 from gtfs.network import F64, I64, Network
 
-RATIO, SLOPE, EARLY, SIGMA2, RECENT = range(5)
-"""columns of `Learned.table`"""
+RATIO, SLOPE, HELD, SIGMA2, RECENT = range(5)
+"""rows of `Learned.table`, a column a leg; HELD is the slope times the mean earliness (holding.py)"""
 
 
 @dataclass
@@ -53,22 +53,23 @@ class Learned:
         self.places = PlaceProfile(len(network.link_from), parameters.places)
         self.departures = Departures(network, parameters.terminals)
         self._typical_s = _typical(network, self.legs)
-        self.table = np.zeros((len(network.pattern_stop), 5))
+        self.table = np.zeros((5, len(network.pattern_stop)))
         self.table_at = -np.inf
         self.refresh(-np.inf, 0, 0.0)
 
     # ---- reading -----------------------------------------------------------------------------------------------------
 
     def refresh(self, at: float, day: int, second: float) -> None:
-        """Renew `table` (columns RATIO ...) for ``second`` of service day ``day``."""
-        legs, link = np.arange(len(self.table)), np.maximum(self.legs.link, 0)
+        """Renew `table` for ``second`` of service day ``day``."""
+        legs, link = np.arange(self.table.shape[1]), np.maximum(self.legs.link, 0)
         time_bin = int(bin_of(np.array([day]), np.array([second]))[0])
-        self.table[:, RATIO] = self.links.ratios(legs, np.full(len(legs), time_bin)) if self.parts.links else 1.0
+        self.table[RATIO] = self.links.ratios(legs, np.full(len(legs), time_bin)) if self.parts.links else 1.0
         slope, early, sigma2 = self.holding.slopes(self._typical_s)
         if len(slope):
-            self.table[:, SLOPE] = slope[link] if self.parts.holding else 0.0
-            self.table[:, EARLY], self.table[:, SIGMA2] = early[link], sigma2[link]
-        self.table[:, RECENT] = self.recent.table(self.legs.link, at) if np.isfinite(at) else 0.0
+            slope = slope if self.parts.holding else np.zeros_like(slope)
+            self.table[SLOPE], self.table[HELD] = slope[link], (slope * early)[link]
+            self.table[SIGMA2] = sigma2[link]
+        self.table[RECENT] = self.recent.table(self.legs.link, at) if np.isfinite(at) else 0.0
         self.table_at = at
 
     # ---- learning ----------------------------------------------------------------------------------------------------
@@ -95,7 +96,7 @@ class Learned:
         before_row = seen.time_row[k] - 1
         times = np.where(seen.stop_pos[k] == 1, network.departure_s[before_row], network.arrival_s[before_row])
         self.holding.learn(link, seen.before_at[k] - seen.base_at[k] - times, excess)
-        self.recent.learn(link, excess, expected, self.table[leg, RECENT], known_at)
+        self.recent.learn(link, excess, expected, self.table[RECENT, leg], known_at)
         day = int(seen.day[k].max())
         if self.links.learned_day >= 0 and day > self.links.learned_day:
             self._fade(0.5 ** ((day - self.links.learned_day) / p.half_life_days))

@@ -9,7 +9,6 @@ Learns from the stop visits of the tick before it predicts; `tend` does what tim
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -26,18 +25,15 @@ from busd.predict.outcomes import Outcomes
 from busd.predict.visits import VisitReader
 from busd.track.assign import Assigner
 from busd.track.fleet import DEPARTURE, LIVE, P10, P50, P90, PREDICTED, RAW, RIDER, SCALE, TOLD, Runs, Vehicles
-from busd.types import Basis, DatedTrip, Predicted, PredictionTable, StopVisit
-from gtfs.network import F64, I64, Network
+from busd.types import Basis, Predicted, PredictionTable, PredictionTables, StopVisit
+from gtfs.network import F64, I64, Bool, Network
 
 MAX_FOLLOWING = 4  # runs of the block looked ahead; the horizon ends sooner in all but shuttle services
 BLOCK = 1024
 """vehicles predicted at once: their arrays stay in the processor's cache"""
 SAMPLE_S = 30.0
-ORDER = [P10, RIDER, P50, P90]
-"""columns of `Runs.wide` in the order of quantiles"""
-
-Changed = tuple[int, int, int]
-"""slot, and the stop positions [from, to) of which the predictions changed"""
+ORDER = [P10, RIDER, P50, P90, DEPARTURE]
+"""columns of `Runs.wide` in the order of a prediction table's times"""
 
 
 class Predictor:
@@ -97,10 +93,11 @@ class Predictor:
 
     # ---- predicting --------------------------------------------------------------------------------------------------
 
-    def predict(self, rows: I64, at: float) -> tuple[list[Predicted], list[Changed]]:
-        """Re-predict the vehicles ``rows`` (all on a run). Outputs in row order, and what changed."""
+    def predict(self, rows: I64, at: float) -> tuple[list[Predicted], list[I64]]:
+        """Re-predict the vehicles ``rows`` (all on a run). Outputs in row order, and what changed: arrays [k, 3] of a
+        slot and the stop positions [from, to) whose predictions are others."""
         outputs: list[Predicted] = []
-        changed: list[Changed] = []
+        changed: list[I64] = []
         if len(rows) > BLOCK:
             for first in range(0, len(rows), BLOCK):
                 told, news = self.predict(rows[first : first + BLOCK], at)
@@ -116,9 +113,11 @@ class Predictor:
         left = self.runs.stops[slots] - self.vehicles.next_pos[rows]
         self.journeys.follow(rows, self.vehicles, left, self.forecaster.places.standing_m)
         ahead = self.forecaster.ahead(rows, slots, self._next_pos(rows, slots, at))
-        first_at = self.forecaster.first_arrivals(rows, ahead, at)
+        leg_s = self.forecaster.leg_times(rows, ahead, at)
+        first_at = self.forecaster.first_arrivals(rows, ahead, leg_s, at)
         for depth in range(MAX_FOLLOWING + 1):
-            ends_at, more = self._publish(rows, slots, ahead, first_at, at, depth > 0, outputs, changed)
+            raw = self.forecaster.along(ahead, first_at, leg_s)
+            ends_at, more = self._publish(rows, slots, ahead, raw, at, depth > 0, outputs, changed)
             if depth == MAX_FOLLOWING or not self.parts.blocks:
                 break
             keep, following = self._following(rows, slots, more, at)
@@ -127,6 +126,7 @@ class Predictor:
             self.runs.following[following], self.runs.vehicle[following] = slots[keep], rows[keep]
             rows, slots = rows[keep], following
             ahead = self.forecaster.ahead(rows, slots, np.zeros(len(rows), np.int64))
+            leg_s = self.forecaster.leg_times(rows, ahead, at)
             first_at = self.forecaster.next_departures(ahead, ends_at[keep], at)
         return outputs, changed
 
@@ -143,49 +143,50 @@ class Predictor:
         rows: I64,
         slots: I64,
         ahead: Ahead,
-        first_at: F64,
+        raw: F64,
         at: float,
         follows: bool,
         outputs: list[Predicted],
-        changed: list[Changed],
+        changed: list[I64],
     ) -> tuple[F64, I64]:
         """One run each, into the table. Returns when it ends and 1 where the horizon reaches beyond the run."""
         runs, p = self.runs, self.p
-        raw = self.forecaster.along(rows, ahead, first_at, at)
         ends_at = np.where(ahead.stops > 0, raw[np.maximum(ahead.start + ahead.stops - 1, 0)] if len(raw) else 0.0, at)
-        quantiles, scale = self.forecaster.quantiles(ahead, raw, at, follows)
-        cell = slots[ahead.owner] * runs.width + ahead.pos
+        times = np.empty((len(ORDER), len(raw)))
+        quantiles, leaves = times[:-1], times[-1]
+        scale = self.forecaster.quantiles(ahead, raw, at, follows, quantiles)
+        _, rider, p50, _ = quantiles
+        cell = np.repeat(slots * runs.width, ahead.stops) + ahead.pos
         if self.parts.stability:
             held = np.empty_like(quantiles)
             for column, values in zip(ORDER, held):
                 np.take(runs.flat[column], cell, out=values, mode="clip")
-            quantiles = settled(quantiles, held, at, p)
-        quantiles[2] = np.maximum(quantiles[2], at + p.overdue_s)
-        first = ahead.pos == 0
-        honest = in_order(quantiles, ahead.owner, at, np.where(first, np.maximum(ahead.departure_at, at), at))
-        p10, rider, p50, p90 = honest
-        leaves = np.where(first, p50, departures(p50, ahead.arrival_at, ahead.departure_at, p.min_dwell_s))
-        leaves = rising(leaves - at, ahead.owner) + at
+            settled(quantiles, held, at, p)
+        np.maximum(p50, at + p.overdue_s, out=p50)
+        first = ahead.start[(ahead.first_pos == 0) & (ahead.stops > 0)]
+        earliest = np.full(len(raw), at)
+        earliest[first] = np.maximum(ahead.departure_at[first], at)
+        in_order(quantiles, ahead.owner, at, earliest)
+        departures(p50, ahead.arrival_at, ahead.departure_at, p.min_dwell_s, out=leaves)
+        leaves[first] = p50[first]
+        rising(leaves, ahead.owner, at)
         shown = p50 <= at + p.horizon_s
         all_shown = bool(shown.all())
         end = ahead.stops if all_shown else np.bincount(ahead.owner[shown], minlength=len(slots))
-        news, told = self._news(slots, ahead, end, leaves - p50 + rider, runs.flat[TOLD].take(cell), at)
-        changed.extend(news)
-        times = np.empty((len(cell), 5))
-        for column, values in zip((P10, P50, P90, RIDER, DEPARTURE), (p10, p50, p90, rider, leaves)):
-            runs.flat[column][cell] = times[:, column] = values if all_shown else np.where(shown, values, np.nan)
-        for column, values in zip((TOLD, RAW, SCALE), (told, raw, scale)):
+        news, told = self._news(slots, ahead, end, shown, leaves - p50 + rider, runs.flat[TOLD].take(cell), at)
+        changed.append(news)
+        if not all_shown:
+            np.copyto(times, np.nan, where=~shown)
+        for column, values in zip((*ORDER, TOLD, RAW, SCALE), (*times, told, raw, scale)):
             runs.flat[column][cell] = values
         runs.first_pos[slots], runs.end_pos[slots], runs.made_at[slots] = ahead.first_pos, ahead.first_pos + end, at
         outputs.extend(self._tables(rows, slots, ahead, end, times, at))
         return ends_at, (end == ahead.stops).astype(np.int64)
 
-    def _news(
-        self, slots: I64, ahead: Ahead, end: I64, told: F64, old: F64, at: float
-    ) -> tuple[Iterator[Changed], F64]:
+    def _news(self, slots: I64, ahead: Ahead, end: I64, shown: Bool, told: F64, old: F64, at: float) -> tuple[I64, F64]:
         """The stop positions of each run whose boards may differ by this prediction, and what those boards will have
-        been told; ``end``: of how many stops times are published, [n]; ``told``, ``old``: the departures for riders,
-        now and when the boards were last worked out, [rows].
+        been told; ``end``: of how many stops times are published, [n]; ``shown``: of which; ``told``, ``old``: the
+        departures for riders, now and when the boards were last worked out, [rows].
 
         Of a run whose bus has passed no stop, only what moved by half the hysteresis or into another minute: most
         boards of a city never hear of most reports."""
@@ -193,43 +194,50 @@ class Predictor:
         begun = runs.following[slots] < 0
         first, old_end = runs.first_pos[slots], runs.end_pos[slots]
         anew = (begun & (first != k)) | (old_end != k + end) | (at - runs.made_at[slots] > self.p.frozen_s / 2)
-        moved = ~(np.abs(told - old) < self.hysteresis_s / 2) | (
-            np.floor((told - at) / 60.0) != np.floor((old - at) / 60.0)
-        )
-        kept = np.where(moved | anew[ahead.owner], told, old)
-        place = np.arange(len(told)) - ahead.start[ahead.owner]
-        low, high = first_and_last(moved & (place < end[ahead.owner]), ahead.start, ahead.stops)
+        moved = ~(np.abs(told - old) < self.hysteresis_s / 2)
+        moved |= np.floor((told - at) / 60.0) != np.floor((old - at) / 60.0)
+        kept = np.where(moved | np.repeat(anew, ahead.stops), told, old)
+        moved &= shown
+        low, high = first_and_last(moved, ahead.start, ahead.stops)
         low, high = np.where(high >= 0, k + low, k), k + high + 1
         # the bus may have come to stand at the next stop, or left the one before
         low = np.where(anew, np.minimum(first, k) - 1, np.where(begun, k - 1, low))
         near = np.maximum(high, np.minimum(k + 1, k + end))
         high = np.where(anew, np.maximum(old_end, k + end), np.where(begun, near, high))
-        return zip(slots.tolist(), low.tolist(), high.tolist()), kept
+        return np.column_stack([slots, low, high]), kept
 
-    def _tables(self, rows: I64, slots: I64, ahead: Ahead, end: I64, times: F64, at: float) -> Iterator[Predicted]:
+    def _tables(self, rows: I64, slots: I64, ahead: Ahead, end: I64, times: F64, at: float) -> list[Predicted]:
         """What is told of each run with anything to tell."""
-        runs, ids = self.runs, self.vehicles.ids
-        days, one = np.unique(runs.day[slots], return_index=True)
-        dates = {day: self.assigner.service_date(int(slots[k])) for day, k in zip(days.tolist(), one.tolist())}
-        columns = (rows, runs.trip[slots], runs.start_s[slots], runs.day[slots], self.vehicles.measured_at[rows])
-        places = (ahead.start, ahead.start + end)
-        for row, trip, start_s, day, seen_at, a, z in zip(*(column.tolist() for column in columns + places)):
-            if z > a:
-                dated = DatedTrip(trip, dates[day], None if start_s < 0 else start_s)
-                yield Predicted(PredictionTable(ids[row], dated, at, seen_at, ahead.pos[a:z], times[a:z]))
+        runs = self.runs
+        _, one, which = np.unique(runs.day[slots], return_index=True, return_inverse=True)
+        dates = [self.assigner.service_date(slot) for slot in slots[one].tolist()]
+        tables = PredictionTables(
+            at,
+            self.vehicles.ids,
+            rows,
+            runs.trip[slots],
+            runs.start_s[slots],
+            dates,
+            which,
+            self.vehicles.measured_at[rows],
+            ahead.start,
+            ahead.start + end,
+            ahead.pos,
+            times,
+        )
+        return [Predicted(tables, i) for i in np.flatnonzero(end).tolist()]
 
     def _table(self, row: int, slot: int, pos: I64, times: F64, at: float, basis: Basis = Basis.REALTIME) -> Predicted:
-        return Predicted(
-            PredictionTable(
-                self.vehicles.ids[row],
-                self.runs.dated(slot, self.assigner.service_date(slot)),
-                at,
-                float(self.vehicles.measured_at[row]),
-                pos,
-                times,
-                basis,
-            )
+        table = PredictionTable(
+            self.vehicles.ids[row],
+            self.runs.dated(slot, self.assigner.service_date(slot)),
+            at,
+            float(self.vehicles.measured_at[row]),
+            pos,
+            times,
+            basis,
         )
+        return Predicted(PredictionTables.of(table))
 
     def _following(self, rows: I64, slots: I64, more: I64, at: float) -> tuple[I64, I64]:
         """Which of the runs are continued within the horizon, and by which slot."""
@@ -257,10 +265,10 @@ class Predictor:
             return math.inf
         return (math.floor(self._tended_at / self.p.tend_s) + 1) * self.p.tend_s
 
-    def tend(self, at: float) -> tuple[list[Predicted], list[Changed]]:
+    def tend(self, at: float) -> tuple[list[Predicted], list[I64]]:
         """What time asks for: the tables renewed, overdue times moved on, predictions put aside to be judged."""
         outputs: list[Predicted] = []
-        changed: list[Changed] = []
+        changed: list[I64] = []
         if at // self.p.tend_s == self._tended_at // self.p.tend_s:
             return outputs, changed
         self._tended_at = at
@@ -280,20 +288,20 @@ class Predictor:
             self._sample(used, at)
         return again + outputs, changed
 
-    def _move_on(self, slot: int, at: float, changed: list[Changed]) -> Predicted:
+    def _move_on(self, slot: int, at: float, changed: list[I64]) -> Predicted:
         """The bus should have passed but was not seen to: it comes any moment. Stops behind keep their times."""
         runs = self.runs
         k, end = int(runs.first_pos[slot]), int(runs.end_pos[slot])
         due = at + self.p.overdue_s
         n = int((runs.p50[slot, k:end] < due).sum())
-        rows = runs.wide[slot, k : k + n, PREDICTED]
+        rows = runs.wide[slot, k : k + n]
         rows[:, P10] = np.maximum(rows[:, P10], at)
         rows[:, P50] = due
         for column in (P90, DEPARTURE):
             rows[:, column] = np.maximum(rows[:, column], due)
         rows[:, RIDER] = np.minimum(np.maximum(rows[:, RIDER], at), due)
-        changed.append((slot, k, k + n))
-        return self._table(int(runs.vehicle[slot]), slot, np.arange(k, k + n), rows.copy(), at)
+        changed.append(np.array([[slot, k, k + n]]))
+        return self._table(int(runs.vehicle[slot]), slot, np.arange(k, k + n), rows[:, ORDER].T, at)
 
     def _refresh(self, at: float) -> None:
         day = self.timetable.current(at)
@@ -343,7 +351,7 @@ class Predictor:
             return None
         runs.wide[slot, k:end, PREDICTED] = np.nan
         runs.end_pos[slot] = k
-        return self._table(row, slot, np.arange(k, end), np.full((end - k, 5), np.nan), at, Basis.SCHEDULE)
+        return self._table(row, slot, np.arange(k, end), np.full((len(ORDER), end - k), np.nan), at, Basis.SCHEDULE)
 
     # ---- keeping -----------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from busd.types import DatedTrip, Predicted, PredictionTable, StopVisit, StopVisited
+from busd.types import DatedTrip, Predicted, PredictionTable, PredictionTables, StopVisit, StopVisited
 from gtfs.calendar import service_day_start
 from gtfs.network import Network
 from gtfs.testing import network_from_map
@@ -29,8 +29,10 @@ class Line:
         pos = np.array(list(p50))
         times = np.array(list(p50.values()), np.float64)
         return Predicted(
-            PredictionTable(
-                "bus", trip, at, at, pos, np.stack([times - spread, times, times + spread, times - 30.0, times], axis=1)
+            PredictionTables.of(
+                PredictionTable(
+                    "bus", trip, at, at, pos, np.stack([times - spread, times - 30.0, times, times + spread, times])
+                )
             )
         )
 

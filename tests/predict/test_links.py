@@ -179,7 +179,7 @@ def test_another_timetable_keeps_what_is_known_of_its_links() -> None:
     new = Learned(network_from_map("A---B---C---D---E", {"7": "ABC", "8": "CDE"}, trips=3), Parameters())
     new.carry_over(old)
     new.refresh(0.0, DAY, 8 * 3600.0)
-    ratio = {new.network.pattern_route[p]: new.table[new.network.pattern_stop_offset[p] + 1, RATIO] for p in range(2)}
+    ratio = {new.network.pattern_route[p]: new.table[RATIO, new.network.pattern_stop_offset[p] + 1] for p in range(2)}
     assert max(ratio.values()) > 1.3 * min(ratio.values())
 
 
