@@ -176,7 +176,8 @@ def test_all_buses_late_by_an_hour(network: Network, ordinary: Told) -> None:
 
 
 def test_a_line_suddenly_twice_as_slow_is_followed(network: Network) -> None:
-    """A jam from 08:00 on. Without real-time terms the links learn slowly; with them predictions follow in minutes."""
+    """A jam from 08:00 on: of the time left 60 % are told at first, 76 % after 20 minutes, 88 % after half an hour. Without
+    real-time terms the links learn slowly (72 % after half an hour)."""
     jam = MIDNIGHT + 8 * 3600
     off = msgspec.convert({"parts": {"residual": False, "pace": False}}, Parameters)
     day = recording("jam")
@@ -186,6 +187,8 @@ def test_a_line_suddenly_twice_as_slow_is_followed(network: Network) -> None:
     without = blind.part(300, 900, since=jam + 1800, until=jam + 4500)
     assert later.error_s.mean() < 0.5 * first.error_s.mean()
     assert later.mae < 0.9 * without.mae
+    half_an_hour = follows.part(300, 900, since=jam + 1800, until=jam + 2700)
+    assert np.median(1 - half_an_hour.error_s / half_an_hour.ahead_s) > 0.8
 
 
 def test_buses_that_skip_stops(network: Network, ordinary: Told) -> None:
