@@ -105,6 +105,27 @@ def test_a_bus_that_waits_before_its_departure_is_in_layover() -> None:
     assert progress.phase is Phase.LAYOVER
 
 
+BLOCK_MAP = """
+A---B---C---D---E---G
+                |   |
+                F---H
+"""
+
+
+def test_a_bus_that_stands_at_its_last_stop_has_arrived_though_its_shape_goes_on_round_the_block() -> None:
+    """It cuts the loop short, or the shape is drawn wrong: once the timetable fits no more, it is the next run's."""
+    lines = {"1": "ABCDEGHFE", "1/back": "EDCBA"}
+    network = network_from_map(BLOCK_MAP, lines, trips=4, headway_s=3000, cell_m=150.0)
+    fleet = Fleet(network, frame_of_map(BLOCK_MAP, cell_m=150.0))
+    there = fleet.drive(8 * 3600, "bus1", "ABCDE")
+    assert {fleet.trip(p) for p in there[3:-2]} == {"1-0"}
+    for i in range(80):
+        progress = fleet.report(8 * 3600 + 320 + 30 * i, "bus1", fleet.frame.beside("E", 3.0, i % 3))
+    assert fleet.trip(progress) == "1/back-1"
+    assert progress.phase is Phase.LAYOVER
+    assert progress.probability is not None
+
+
 def test_a_trip_that_does_not_fit_is_not_believed_for_long() -> None:
     network = network_from_map(MAP + "\n\nX---Y---Z", {"1": "ABCDE", "2": "XYZ"}, trips=3, headway_s=600, cell_m=150.0)
     frame = frame_of_map(MAP + "\n\nX---Y---Z", cell_m=150.0)
