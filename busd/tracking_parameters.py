@@ -229,6 +229,10 @@ class Tracking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """a hypothesis so much lighter than the best is dropped"""
     stick: float = 3.0
     """another hypothesis is shown only once it is heavier by this much"""
+    overtaking: float = 4.0
+    """two buses of a line are not in the order of their runs: -4 is one bus in fifty that overtakes another"""
+    order_m: float = 200.0
+    """buses that are nearer to each other along the line have no order: they may stand side by side"""
     hint: float = 10.0
     """nats that a trip hint is worth at first; less where a vehicle's hints have not fitted"""
     hint_route: float = 6.0

@@ -139,6 +139,7 @@ class Inference:
             if chosen is None:
                 self._shown.pop(row, None)
                 return None
+            chosen = self._in_order(row, chosen, holder)
             place, run = chosen.place, chosen.run
         elif b.phase[row, place] == FREE or b.alone[row, place] <= self.t.nothing:
             self._shown.pop(row, None)
@@ -156,6 +157,39 @@ class Inference:
             deviation_s=float(b.deviation_s[row, place]),
             probability=float(b.share[row, place]),
         )
+
+    def _in_order(self, row: int, chosen: Option, holder: Holder) -> Option:
+        """Buses of a line seldom overtake: what this one does, if it and the bus whose run it exchanges would be in the
+        order of their runs then, and are not so now."""
+        if not self._is_on_way(row, chosen.place):
+            return chosen
+        best, most = chosen, 0.0
+        for option in self._options(row):
+            other = holder(option.run)
+            if other < 0 or other == row or not self._is_on_way(row, option.place):
+                continue
+            theirs = self._options(other)
+            has = next((held for held in theirs if held.run == option.run), None)
+            takes = next((held for held in theirs if held.run == chosen.run), None)
+            if has is None or takes is None or not self._crossed((row, chosen.place), (other, has.place)):
+                continue
+            gain = self.t.overtaking + option.weight + takes.weight - chosen.weight - has.weight
+            if gain > most:
+                best, most = option, gain
+        return best
+
+    def _is_on_way(self, row: int, place: int) -> bool:
+        b = self.hypotheses.beliefs
+        return bool(b.phase[row, place] == SERVICE and b.misses[row, place] == 0)
+
+    def _crossed(self, mine: tuple[int, int], theirs: tuple[int, int]) -> bool:
+        """Is the one of the earlier run behind, on one pattern? (vehicle, place) each."""
+        b = self.hypotheses.beliefs
+        if not self._is_on_way(*theirs) or b.pattern[mine] != b.pattern[theirs]:
+            return False
+        starts = [float(b.base_at[at] + self.network.departure_s[b.time_row[at]]) for at in (mine, theirs)]
+        ahead_m = float(b.distance_m[mine] - b.distance_m[theirs])
+        return (starts[0] - starts[1]) * ahead_m > 0.0 and abs(ahead_m) > self.t.order_m
 
     def _run(self, row: int, place: int) -> tuple[int, int, int]:
         b = self.hypotheses.beliefs
