@@ -163,7 +163,7 @@ class Inference:
         order of their runs then, and are not so now."""
         if not self._is_on_way(row, chosen.place):
             return chosen
-        best, most = chosen, 0.0
+        best, most, whose = chosen, 0.0, row
         for option in self._options(row):
             other = holder(option.run)
             if other < 0 or other == row or not self._is_on_way(row, option.place):
@@ -175,7 +175,9 @@ class Inference:
                 continue
             gain = self.t.overtaking + option.weight + takes.weight - chosen.weight - has.weight
             if gain > most:
-                best, most = option, gain
+                best, most, whose = option, gain, other
+        if whose != row:
+            self._shown[whose] = chosen.run  # what it is held to from its next fix on
         return best
 
     def _is_on_way(self, row: int, place: int) -> bool:

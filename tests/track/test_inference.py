@@ -89,6 +89,21 @@ def test_one_run_belongs_to_one_bus() -> None:
     assert fleet.trip(second[-3]) != "1-0"
 
 
+def test_buses_of_a_line_are_in_the_order_of_their_runs() -> None:
+    """First seen on the way, all late: the first fits the second's run best, and takes it before the second is seen."""
+    frame = frame_of_map(MAP, cell_m=1000.0)
+    fleet = Fleet(network_from_map(MAP, {"1": "ABCDE"}, trips=3, headway_s=720, cell_m=1000.0), frame)
+    shown = {}
+    for i in range(24):
+        at = 8 * 3600 + 2000 + 30 * i
+        for vehicle, late_s in (("first", 700), ("third", -20), ("second", 560)):
+            run = ("first", "second", "third").index(vehicle)
+            share = (2000 + 30 * i - late_s - 720 * run) * SPEED / 16000
+            if 0.02 < share < 0.95 and (vehicle == "first" or i > 1):
+                shown[vehicle] = fleet.trip(fleet.report(at, vehicle, frame.between("A", "E", share)))
+    assert shown == {"first": "1-0", "second": "1-1", "third": "1-2"}
+
+
 def test_a_bus_far_from_every_line_is_on_no_run() -> None:
     fleet = Fleet(network_from_map(MAP, {"1": "ABCDE"}, trips=3, headway_s=600, cell_m=150.0))
     for i in range(30):
