@@ -229,6 +229,10 @@ class Tracking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """a hypothesis so much lighter than the best is dropped"""
     stick: float = 3.0
     """another hypothesis is shown only once it is heavier by this much"""
+    unplanned: float = -3.0
+    """a trip of a service that the calendar lets run on no day at all runs nevertheless"""
+    unplanned_share: float = 0.1
+    """more of a feed's trips in such services are another timetable, not extra buses"""
     overtaking: float = 4.0
     """two buses of a line are not in the order of their runs: -4 is one bus in fifty that overtakes another"""
     order_m: float = 200.0

@@ -54,15 +54,18 @@ class Inference:
     ) -> None:
         """``believed``: (day, run) of the runs that vehicles perform by their own word."""
         self.network, self.timetable, self.t = network, timetable, parameters.tracking
-        self.hypotheses = Hypotheses(network, index, Service(network, timetable.days.values()), parameters)
+        self.hypotheses = Hypotheses(network, index, self._service(), parameters)
         self._shown: dict[int, tuple[int, int, int]] = {}
         for day, run in believed:
             self.claim(day, run, 1.0)
 
     def days_changed(self, believed: list[tuple[int, int]]) -> None:
-        self.hypotheses.serve(Service(self.network, self.timetable.days.values()))
+        self.hypotheses.serve(self._service())
         for day, run in believed:
             self.claim(day, run, 1.0)
+
+    def _service(self) -> Service:
+        return Service(self.network, self.timetable.days.values(), self.t.unplanned_share)
 
     def claim(self, day: int, run: int, sign: float) -> None:
         """A vehicle performs (+1), or leaves (-1), a run by its own word."""
@@ -145,9 +148,11 @@ class Inference:
             self._shown.pop(row, None)
             return None
         self._shown[row] = run
+        day, number = int(b.day[row, place]), int(b.run[row, place])
+        held = self.timetable.days.get(day)
         return Answer(
-            day=int(b.day[row, place]),
-            run=int(b.run[row, place]),
+            day=day,
+            run=number if held is None or number < len(held.run_trip) else -1,
             trip=int(b.trip[row, place]),
             start_s=int(b.start_s[row, place]),
             phase=Phase.IN_SERVICE if b.phase[row, place] == SERVICE else Phase.LAYOVER,

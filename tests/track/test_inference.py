@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -31,9 +32,10 @@ SPEED = 8.0
 class Fleet:
     """An engine and buses that drive between letters of the map."""
 
-    def __init__(self, network: Network, frame: MapFrame = FRAME) -> None:
+    def __init__(self, network: Network, frame: MapFrame = FRAME, **tracking: float) -> None:
         self.network, self.frame = network, frame
-        self.engine = Engine(lambda digest: network, boards=False)
+        p = msgspec.structs.replace(Parameters(), tracking=msgspec.structs.replace(Parameters().tracking, **tracking))
+        self.engine = Engine(lambda digest: network, p, boards=False)
         self.start = service_day_start(DAY, network.timezone)
         self.at = self.start + 7 * 3600
         self.engine.apply(Started(self.at, "e"))
@@ -139,6 +141,17 @@ def test_a_bus_that_stands_at_its_last_stop_has_arrived_though_its_shape_goes_on
     assert fleet.trip(progress) == "1/back-1"
     assert progress.phase is Phase.LAYOVER
     assert progress.probability is not None
+
+
+def test_a_run_of_a_service_without_a_day_is_found_where_nothing_else_fits() -> None:
+    """Shuttles and extra buses are often in no calendar. Those of another day, or too many of them, are not looked at."""
+    calendar = "service_id,monday,tuesday,wednesday,thursday,friday,saturday,sunday,start_date,end_date\n"
+    never, sunday = "daily,0,0,0,0,0,0,0,20260101,20261231\n", "daily,0,0,0,0,0,0,1,20260101,20261231\n"
+    for days, most, expected in ((never, 1.0, "1-0"), (never, 0.5, ""), (sunday, 1.0, "")):
+        network = network_from_map(MAP, {"1": "ABCDE"}, cell_m=150.0, tables={"calendar.txt": calendar + days})
+        fleet = Fleet(network, unplanned_share=most)
+        there = fleet.drive(8 * 3600, "bus1", "ABCDE")
+        assert {fleet.trip(p) for p in there[3:-2]} == {expected}
 
 
 def test_a_trip_that_does_not_fit_is_not_believed_for_long() -> None:
