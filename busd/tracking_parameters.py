@@ -160,7 +160,7 @@ class Tracking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     differences below half a point of right trips are noise there (a wrong trip of one bus is worth 0.7)."""
 
     # the timetable ----
-    freedom: float = 2.0
+    freedom: float = 3.0
     """of the Student t around the timetable; 4 gains nyc-b63 a point and costs wmata half of one"""
     late_scale_s: float = 300.0
     early_scale_s: float = 120.0
@@ -187,7 +187,7 @@ class Tracking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """a step longer than this tells where the vehicle goes"""
     # terminals ----
     end_zone_m: float = 40.0
-    end_stand_m: float = 150.0
+    end_stand_m: float = 100.0
     """a run is over so near its last stop; this near for a bus that stands, or leaves the shape"""
     stand_m: float = 15.0
     stand_s: float = 50.0
