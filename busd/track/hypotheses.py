@@ -261,7 +261,8 @@ class Hypotheses:
         if not len(new.who):
             return
         rows, mine = now.rows[who], np.searchsorted(who, new.who)
-        knows = (phase[who] != FREE).any(axis=1)
+        # one that has ended its run, and has none to follow, may do anything
+        knows = ((phase[who] != FREE) & (phase[who] != ENDED)).any(axis=1)
         if (b.line[rows] >= 0).any():
             new.prior = new.prior + self._other_line(rows[mine], new.number) + self._other_block(rows[mine], new.number)
         if knows.any():

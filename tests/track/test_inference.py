@@ -233,6 +233,8 @@ def test_scales_are_learned_from_the_fleet() -> None:
     learned = Punctuality(Parameters().tracking)
     rng = np.random.default_rng(5)
     for _ in range(400):
-        deviation = np.where(rng.random(50) < 0.45, -1, 1) * 400 * np.abs(rng.standard_t(2, 50))
+        deviation = (
+            np.where(rng.random(50) < 0.45, -1, 1) * 400 * np.abs(rng.standard_t(Parameters().tracking.freedom, 50))
+        )
         learned.observe(deviation, np.ones(50))
     assert 330 < learned.early_s < 450 and 400 < learned.late_s < 520
