@@ -156,8 +156,10 @@ class Assigning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Tracking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which run a vehicle performs, from its positions and the timetable (track/hypotheses.py). Evidence in nats.
 
-    Chosen on wmata-2026-02-16 and capmetro 2015-03-07 with trips hidden, confirmed on nyc-b63 and capmetro 2015-06-07;
-    differences below half a point of right trips are noise there (a wrong trip of one bus is worth 0.7)."""
+    Chosen on wmata-2026-02-16 and capmetro 2015-03-07 with trips hidden, confirmed on nyc-b63 and capmetro 2015-06-07,
+    where a number does not say otherwise; differences below half a point of right trips are noise there (a wrong trip of
+    one bus is worth 0.7). On nyc-b63 one run a passage, the best with hindsight, agrees with 94.4 % of the labels and
+    never locks 13 % of the labelled trips: they change from run to run on the way."""
 
     # the timetable ----
     freedom: float = 3.0
