@@ -60,6 +60,7 @@ class Ends:
 
     start_m: F64
     end_m: F64
+    before_last_m: F64  # of the last stop but one
     first_x: F64
     first_y: F64
     last_x: F64
@@ -70,9 +71,8 @@ class Ends:
         first, last = network.pattern_stop_offset[:-1], network.pattern_stop_offset[1:] - 1
         a, b = network.pattern_stop[first], network.pattern_stop[last]
         metres = network.pattern_stop_m
-        return cls(
-            metres[first], metres[last], network.stop_x[a], network.stop_y[a], network.stop_x[b], network.stop_y[b]
-        )
+        x, y = network.stop_x, network.stop_y
+        return cls(metres[first], metres[last], metres[np.maximum(last - 1, first)], x[a], y[a], x[b], y[b])
 
 
 class Finder:

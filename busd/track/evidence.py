@@ -10,8 +10,8 @@ import numpy as np
 from busd.tracking_parameters import Tracking
 from gtfs.network import F64, Bool
 
-MEDIAN = 0.816
-"""of the absolute value of a Student t with two degrees of freedom"""
+NORMAL_MEDIAN = 0.67449
+"""of the absolute value of a standard normal"""
 
 
 class Punctuality:
@@ -19,10 +19,13 @@ class Punctuality:
 
     Early is rarer than late in most cities (TheTransitClock weighs 3 to 1), in some it is not. Of a t with two scales
     the early side holds ``early / (early + late)`` of the mass, and half of all |deviation| / scale lie below
-    `MEDIAN`: two running means, begun with the parameters' values as ``weight`` bus minutes, give both scales."""
+    ``median``: two running means, begun with the parameters' values as ``weight`` bus minutes, give both scales."""
 
     def __init__(self, p: Tracking) -> None:
         self.p = p
+        # of the absolute value of a Student t, after Fisher and Cornish
+        z, v = NORMAL_MEDIAN, p.freedom
+        self.median = z + (z**3 + z) / (4 * v) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
         self.weight = p.punctuality_minutes
         self.share = p.early_scale_s / (p.early_scale_s + p.late_scale_s)
         self.width_s = p.early_scale_s + p.late_scale_s
@@ -41,7 +44,7 @@ class Punctuality:
         if total <= 0:
             return
         early = deviation_s < 0
-        far = np.abs(deviation_s) > np.where(early, self.early_s, self.late_s) * MEDIAN
+        far = np.abs(deviation_s) > np.where(early, self.early_s, self.late_s) * self.median
         self.weight = min(self.weight + total, self.p.punctuality_memory)
         rate = total / self.weight
         self.share += rate * (float((minutes * early).sum()) / total - self.share)
@@ -61,7 +64,7 @@ def of_departure(deviation_s: F64, p: Tracking) -> F64:
     """Of leaving the first stop so far from the timetable. Buses wait for their time there, so this says more than the
     deviation on the way does."""
     scale = np.where(deviation_s < 0, p.leave_early_scale_s, p.leave_late_scale_s)
-    fit: F64 = -(p.freedom + 1) / 2 * np.log1p((deviation_s / scale) ** 2 / p.freedom)
+    fit: F64 = -(p.leave_freedom + 1) / 2 * np.log1p((deviation_s / scale) ** 2 / p.leave_freedom)
     return fit
 
 

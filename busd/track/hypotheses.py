@@ -207,7 +207,12 @@ class Hypotheses:
         on = b.misses[r, k] == 0
         over = on & ((ahead <= t.end_zone_m) | (stands & (ahead <= t.end_stand_m)))
         over |= ~on & (ahead <= t.end_stand_m)
-        i, k, r = i[over], k[over], r[over]
+        # the shape may pass its last stop before it ends there: around a block, or there and back
+        gone = np.hypot(now.x[i] - self.ends.last_x[b.pattern[r, k]], now.y[i] - self.ends.last_y[b.pattern[r, k]])
+        there = on & stands & (gone <= t.near_m)
+        over |= there & (b.distance_m[r, k] > self.ends.before_last_m[b.pattern[r, k]])
+        seems = (there & ~over)[over | there]
+        i, k, r = i[over | there], k[over | there], r[over | there]
         if not len(i):
             return
         number = s.number(b.day[r, k], b.run[r, k])
@@ -215,15 +220,16 @@ class Hypotheses:
         waits = np.where(after >= 0, s.starts_at[after] - now.at[i], np.inf)
         has = (after >= 0) & (waits < 3 * 3600.0)
         path, habit, share = b.path[r, k], b.habit[r, k], b.share[r, k]
-        b.phase[r, k] = ENDED
-        b.prior[r, k] += t.ended_prior
-        goes = np.flatnonzero(has)
+        ends, goes = np.flatnonzero(~seems), np.flatnonzero(has & ~seems)
+        b.phase[r[ends], k[ends]] = ENDED
+        b.prior[r[ends], k[ends]] += t.ended_prior
         self._put(now, r[goes], k[goes], i[goes], after[goes])
         # rivals: also for a bus that changes block, and for networks without blocks
         x, y, at = now.x[i], now.y[i], now.at[i]
         who, rival = s.runs_near(x, y, t.wait_reach_m, at - t.next_early_s, at + t.next_late_s)
         wait = s.starts_at[rival] - at[who]
-        prior = np.where(has[who], t.switch_prior, -0.5) + evidence.of_patience(np.maximum(wait, 0.0), t)
+        prior = np.where(has[who] & (rival != after[who]), t.switch_prior, -0.5)
+        prior += np.where(seems[who], t.ended_prior, 0.0) + evidence.of_patience(np.maximum(wait, 0.0), t)
         prior = prior + self._other_line(r[who], rival)
         fresh = ~self._holds(r[who], rival) & (share[who] > 0.05)
         who, rival, wait, prior = who[fresh], rival[fresh], wait[fresh], prior[fresh]
@@ -255,7 +261,8 @@ class Hypotheses:
         if not len(new.who):
             return
         rows, mine = now.rows[who], np.searchsorted(who, new.who)
-        knows = (phase[who] != FREE).any(axis=1)
+        # one that has ended its run, and has none to follow, may do anything
+        knows = ((phase[who] != FREE) & (phase[who] != ENDED)).any(axis=1)
         if (b.line[rows] >= 0).any():
             new.prior = new.prior + self._other_line(rows[mine], new.number) + self._other_block(rows[mine], new.number)
         if knows.any():
@@ -382,6 +389,7 @@ class Hypotheses:
         if not len(new.who):
             return
         b = self.beliefs
+        new.prior = new.prior + np.where(self.service.unplanned[new.number], self.t.unplanned, 0.0)
         weight = new.path + new.habit + new.prior + self.punctuality.fit(np.nan_to_num(new.deviation_s))
         weight += self.claims.taken(new.number)
         weight += self._told(now, new.who, new.number)

@@ -54,15 +54,18 @@ class Inference:
     ) -> None:
         """``believed``: (day, run) of the runs that vehicles perform by their own word."""
         self.network, self.timetable, self.t = network, timetable, parameters.tracking
-        self.hypotheses = Hypotheses(network, index, Service(network, timetable.days.values()), parameters)
+        self.hypotheses = Hypotheses(network, index, self._service(), parameters)
         self._shown: dict[int, tuple[int, int, int]] = {}
         for day, run in believed:
             self.claim(day, run, 1.0)
 
     def days_changed(self, believed: list[tuple[int, int]]) -> None:
-        self.hypotheses.serve(Service(self.network, self.timetable.days.values()))
+        self.hypotheses.serve(self._service())
         for day, run in believed:
             self.claim(day, run, 1.0)
+
+    def _service(self) -> Service:
+        return Service(self.network, self.timetable.days.values(), self.t.unplanned_share)
 
     def claim(self, day: int, run: int, sign: float) -> None:
         """A vehicle performs (+1), or leaves (-1), a run by its own word."""
@@ -139,14 +142,17 @@ class Inference:
             if chosen is None:
                 self._shown.pop(row, None)
                 return None
+            chosen = self._in_order(row, chosen, holder)
             place, run = chosen.place, chosen.run
         elif b.phase[row, place] == FREE or b.alone[row, place] <= self.t.nothing:
             self._shown.pop(row, None)
             return None
         self._shown[row] = run
+        day, number = int(b.day[row, place]), int(b.run[row, place])
+        held = self.timetable.days.get(day)
         return Answer(
-            day=int(b.day[row, place]),
-            run=int(b.run[row, place]),
+            day=day,
+            run=number if held is None or number < len(held.run_trip) else -1,
             trip=int(b.trip[row, place]),
             start_s=int(b.start_s[row, place]),
             phase=Phase.IN_SERVICE if b.phase[row, place] == SERVICE else Phase.LAYOVER,
@@ -156,6 +162,41 @@ class Inference:
             deviation_s=float(b.deviation_s[row, place]),
             probability=float(b.share[row, place]),
         )
+
+    def _in_order(self, row: int, chosen: Option, holder: Holder) -> Option:
+        """Buses of a line seldom overtake: what this one does, if it and the bus whose run it exchanges would be in the
+        order of their runs then, and are not so now."""
+        if not self._is_on_way(row, chosen.place):
+            return chosen
+        best, most, whose = chosen, 0.0, row
+        for option in self._options(row):
+            other = holder(option.run)
+            if other < 0 or other == row or not self._is_on_way(row, option.place):
+                continue
+            theirs = self._options(other)
+            has = next((held for held in theirs if held.run == option.run), None)
+            takes = next((held for held in theirs if held.run == chosen.run), None)
+            if has is None or takes is None or not self._crossed((row, chosen.place), (other, has.place)):
+                continue
+            gain = self.t.overtaking + option.weight + takes.weight - chosen.weight - has.weight
+            if gain > most:
+                best, most, whose = option, gain, other
+        if whose != row:
+            self._shown[whose] = chosen.run  # what it is held to from its next fix on
+        return best
+
+    def _is_on_way(self, row: int, place: int) -> bool:
+        b = self.hypotheses.beliefs
+        return bool(b.phase[row, place] == SERVICE and b.misses[row, place] == 0)
+
+    def _crossed(self, mine: tuple[int, int], theirs: tuple[int, int]) -> bool:
+        """Is the one of the earlier run behind, on one pattern? (vehicle, place) each."""
+        b = self.hypotheses.beliefs
+        if not self._is_on_way(*theirs) or b.pattern[mine] != b.pattern[theirs]:
+            return False
+        starts = [float(b.base_at[at] + self.network.departure_s[b.time_row[at]]) for at in (mine, theirs)]
+        ahead_m = float(b.distance_m[mine] - b.distance_m[theirs])
+        return (starts[0] - starts[1]) * ahead_m > 0.0 and abs(ahead_m) > self.t.order_m
 
     def _run(self, row: int, place: int) -> tuple[int, int, int]:
         b = self.hypotheses.beliefs

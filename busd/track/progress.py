@@ -101,8 +101,10 @@ def progress_of(
         on_run = slot >= 0 and math.isfinite(distance)
         inferred = mode == INFERRED
         if inferred:
-            phase = PHASES[phase_]
+            # known also where the fix itself has no place on the run: beside it, or before its start
+            phase, known = PHASES[phase_], slot >= 0 and not math.isnan(sure)
         else:
+            sure, known = 1.0, on_run
             # a bus that names a run and has no place on it yet is around its first stop
             waits = not on_run or ahead >= count or (ahead == 0 and deviation <= 0)
             phase = Phase.OTHER if slot < 0 else Phase.LAYOVER if waits else Phase.IN_SERVICE
@@ -117,7 +119,7 @@ def progress_of(
                 trip=trip,
                 distance_m=distance if on_run else None,
                 offset_m=offset if on_run else None,
-                probability=(sure if inferred else 1.0) if on_run else None,
+                probability=sure if known else None,
                 next_stop_pos=ahead if on_run and ahead < count else None,
                 deviation_s=deviation if on_run else None,
                 off_route=bool(off_route),

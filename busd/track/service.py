@@ -15,36 +15,40 @@ _FAR_S = 1e7
 
 
 class Service:
-    """Runs of the held days, numbered through: those of day d are ``offset[d]:offset[d + 1]``."""
+    """Runs of the held days, numbered through: those of day d are ``offset[d]:offset[d + 1]``, the calendar's first.
 
-    def __init__(self, network: Network, days: Iterable[ServiceDay]) -> None:
+    Trips of a service that the calendar never lets run (extra buses, shuttles of an event, a wrong calendar) may run on
+    any day; they follow those of the calendar as its ``unplanned`` runs."""
+
+    def __init__(self, network: Network, days: Iterable[ServiceDay], unplanned_share: float = 0.0) -> None:
+        """``unplanned_share``: no more of the feed's trips than this can be those of extra buses."""
         held = sorted(days, key=lambda day: day.ordinal)
         self.network = network
         self.days = np.array([day.ordinal for day in held], np.int64)
-        sizes = [len(day.run_trip) for day in held]
+        extra = _never_run(network, unplanned_share) if held else np.zeros(0, np.int64)
+        planned = [len(day.run_trip) for day in held]
+        sizes = [n + len(extra) for n in planned]
         self.offset = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         self.count = int(self.offset[-1])
         self.day = np.repeat(self.days, sizes)
         self.run = np.concatenate([np.arange(n) for n in sizes] or [np.zeros(0, np.int64)]).astype(np.int64)
-        self.trip = _join([day.run_trip for day in held])
-        self.start_s = _join([day.run_start_s for day in held])
-        self.headway = np.concatenate([day.run_headway for day in held] or [np.zeros(0, bool)])
+        self.unplanned = self.run >= np.repeat(np.array(planned, np.int64), sizes)
+        self.trip = _join([part for day in held for part in (day.run_trip, extra)])
+        none = np.full(len(extra), -1, np.int64)
+        self.start_s = _join([part for day in held for part in (day.run_start_s, none)])
         self.pattern = network.trip_pattern[self.trip].astype(np.int64)
         self.time_row = network.trip_time_offset[self.trip].astype(np.int64)
         self.stops = (network.trip_time_offset[self.trip + 1] - self.time_row).astype(np.int64)
-        shift = np.concatenate([day.start_at + day.run_shift_s for day in held] or [np.zeros(0)])
-        self.base_at: F64 = shift
+        shift = [day.start_at + np.concatenate([day.run_shift_s, np.zeros(len(extra))]) for day in held]
+        self.base_at: F64 = np.concatenate([*shift, np.zeros(0)])
         usable = self.stops >= 2
         last = self.time_row + np.maximum(self.stops, 1) - 1
-        self.starts_at: F64 = np.where(usable, shift + network.departure_s[np.minimum(self.time_row, last)], np.inf)
-        self.ends_at: F64 = np.where(usable, shift + network.arrival_s[last], -np.inf)
+        starts = network.departure_s[np.minimum(self.time_row, last)]
+        self.starts_at: F64 = np.where(usable, self.base_at + starts, np.inf)
         self.next = np.full(self.count, -1, np.int64)
         for i, day in enumerate(held):
-            part = slice(int(self.offset[i]), int(self.offset[i + 1]))
+            part = slice(int(self.offset[i]), int(self.offset[i]) + planned[i])
             self.next[part] = np.where(day.run_next >= 0, day.run_next + self.offset[i], -1)
-        self.has_previous = np.zeros(self.count, bool)
-        self.has_previous[self.next[self.next >= 0]] = True
-        self.usable = usable
         self._origin = float(self.starts_at[usable].min()) if usable.any() else 0.0
         self._by_pattern(usable)
         self._by_place(usable)
@@ -98,6 +102,16 @@ class Service:
         count = b - a
         owner = np.repeat(np.arange(len(group)), count)
         return owner, runs[np.arange(len(owner)) - (np.cumsum(count) - count)[owner] + a[owner]]
+
+
+def _never_run(network: Network, most: float) -> I64:
+    """Trips of services without a day; none where they are so many that they are another timetable. Those that
+    frequencies.txt would have to place in time are left out."""
+    runs: np.ndarray = np.any(network.service_active, axis=1)
+    never = np.flatnonzero(~runs[network.trip_service])
+    if len(never) > most * len(network.trip_service):
+        return np.zeros(0, np.int64)
+    return never[~np.isin(never, network.frequency_trip)]
 
 
 def _join(parts: list[np.ndarray]) -> I64:

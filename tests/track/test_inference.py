@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -31,9 +32,10 @@ SPEED = 8.0
 class Fleet:
     """An engine and buses that drive between letters of the map."""
 
-    def __init__(self, network: Network, frame: MapFrame = FRAME) -> None:
+    def __init__(self, network: Network, frame: MapFrame = FRAME, **tracking: float) -> None:
         self.network, self.frame = network, frame
-        self.engine = Engine(lambda digest: network, boards=False)
+        p = msgspec.structs.replace(Parameters(), tracking=msgspec.structs.replace(Parameters().tracking, **tracking))
+        self.engine = Engine(lambda digest: network, p, boards=False)
         self.start = service_day_start(DAY, network.timezone)
         self.at = self.start + 7 * 3600
         self.engine.apply(Started(self.at, "e"))
@@ -89,6 +91,21 @@ def test_one_run_belongs_to_one_bus() -> None:
     assert fleet.trip(second[-3]) != "1-0"
 
 
+def test_buses_of_a_line_are_in_the_order_of_their_runs() -> None:
+    """First seen on the way, all late: the first fits the second's run best, and takes it before the second is seen."""
+    frame = frame_of_map(MAP, cell_m=1000.0)
+    fleet = Fleet(network_from_map(MAP, {"1": "ABCDE"}, trips=3, headway_s=720, cell_m=1000.0), frame)
+    shown = {}
+    for i in range(24):
+        at = 8 * 3600 + 2000 + 30 * i
+        for vehicle, late_s in (("first", 700), ("third", -20), ("second", 560)):
+            run = ("first", "second", "third").index(vehicle)
+            share = (2000 + 30 * i - late_s - 720 * run) * SPEED / 16000
+            if 0.02 < share < 0.95 and (vehicle == "first" or i > 1):
+                shown[vehicle] = fleet.trip(fleet.report(at, vehicle, frame.between("A", "E", share)))
+    assert shown == {"first": "1-0", "second": "1-1", "third": "1-2"}
+
+
 def test_a_bus_far_from_every_line_is_on_no_run() -> None:
     fleet = Fleet(network_from_map(MAP, {"1": "ABCDE"}, trips=3, headway_s=600, cell_m=150.0))
     for i in range(30):
@@ -103,6 +120,38 @@ def test_a_bus_that_waits_before_its_departure_is_in_layover() -> None:
         progress = fleet.report(8 * 3600 - 400 + 30 * i, "bus1", FRAME.beside("A", 20.0, 10.0 + i % 3))
     assert fleet.trip(progress) == "1-0"
     assert progress.phase is Phase.LAYOVER
+
+
+BLOCK_MAP = """
+A---B---C---D---E---G
+                |   |
+                F---H
+"""
+
+
+def test_a_bus_that_stands_at_its_last_stop_has_arrived_though_its_shape_goes_on_round_the_block() -> None:
+    """It cuts the loop short, or the shape is drawn wrong: once the timetable fits no more, it is the next run's."""
+    lines = {"1": "ABCDEGHFE", "1/back": "EDCBA"}
+    network = network_from_map(BLOCK_MAP, lines, trips=4, headway_s=3000, cell_m=150.0)
+    fleet = Fleet(network, frame_of_map(BLOCK_MAP, cell_m=150.0))
+    there = fleet.drive(8 * 3600, "bus1", "ABCDE")
+    assert {fleet.trip(p) for p in there[3:-2]} == {"1-0"}
+    for i in range(80):
+        progress = fleet.report(8 * 3600 + 320 + 30 * i, "bus1", fleet.frame.beside("E", 3.0, i % 3))
+    assert fleet.trip(progress) == "1/back-1"
+    assert progress.phase is Phase.LAYOVER
+    assert progress.probability is not None
+
+
+def test_a_run_of_a_service_without_a_day_is_found_where_nothing_else_fits() -> None:
+    """Shuttles and extra buses are often in no calendar. Those of another day, or too many of them, are not looked at."""
+    calendar = "service_id,monday,tuesday,wednesday,thursday,friday,saturday,sunday,start_date,end_date\n"
+    never, sunday = "daily,0,0,0,0,0,0,0,20260101,20261231\n", "daily,0,0,0,0,0,0,1,20260101,20261231\n"
+    for days, most, expected in ((never, 1.0, "1-0"), (never, 0.5, ""), (sunday, 1.0, "")):
+        network = network_from_map(MAP, {"1": "ABCDE"}, cell_m=150.0, tables={"calendar.txt": calendar + days})
+        fleet = Fleet(network, unplanned_share=most)
+        there = fleet.drive(8 * 3600, "bus1", "ABCDE")
+        assert {fleet.trip(p) for p in there[3:-2]} == {expected}
 
 
 def test_a_trip_that_does_not_fit_is_not_believed_for_long() -> None:
@@ -184,6 +233,8 @@ def test_scales_are_learned_from_the_fleet() -> None:
     learned = Punctuality(Parameters().tracking)
     rng = np.random.default_rng(5)
     for _ in range(400):
-        deviation = np.where(rng.random(50) < 0.45, -1, 1) * 400 * np.abs(rng.standard_t(2, 50))
+        deviation = (
+            np.where(rng.random(50) < 0.45, -1, 1) * 400 * np.abs(rng.standard_t(Parameters().tracking.freedom, 50))
+        )
         learned.observe(deviation, np.ones(50))
     assert 330 < learned.early_s < 450 and 400 < learned.late_s < 520
