@@ -14,7 +14,7 @@ from busd.track.beliefs import LAYOVER, SERVICE, Beliefs
 from busd.track.match import ShapeIndex
 from busd.track.nearby import ShapeTree
 from busd.track.service import Service
-from gtfs.network import F64, I64, Network
+from gtfs.network import F64, I64, Bool, Network
 
 
 @dataclass
@@ -27,6 +27,7 @@ class Reports:
     at: F64
     heading_deg: F64
     speed_mps: F64
+    names_trip: Bool  # the source names a trip, even if no day brings it
     hint_run: I64  # run number of Service that the source names; -1 none
     hint_route: I64  # rows of the network that the source names; -1 none
     hint_direction: I64

@@ -389,7 +389,9 @@ class Hypotheses:
         if not len(new.who):
             return
         b = self.beliefs
-        new.prior = new.prior + np.where(self.service.unplanned[new.number], self.t.unplanned, 0.0)
+        # a source that names trips is not guessed to be on an extra run that it does not name
+        extra = np.where(now.names_trip[new.who], -np.inf, self.t.unplanned)
+        new.prior = new.prior + np.where(self.service.unplanned[new.number], extra, 0.0)
         weight = new.path + new.habit + new.prior + self.punctuality.fit(np.nan_to_num(new.deviation_s))
         weight += self.claims.taken(new.number)
         weight += self._told(now, new.who, new.number)

@@ -106,6 +106,7 @@ class Inference:
                 at=np.array([position.measured_at for position in positions]),
                 heading_deg=np.array([_or_nan(position.bearing_deg) for position in positions]),
                 speed_mps=np.array([_or_nan(position.speed_mps) for position in positions]),
+                names_trip=np.array([p.hint is not None and p.hint.trip_id is not None for p in positions], bool),
                 hint_run=np.array(named, np.int64),
                 hint_route=np.array([said[0] for said in says], np.int64),
                 hint_direction=np.array([said[1] for said in says], np.int64),

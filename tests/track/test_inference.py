@@ -48,7 +48,13 @@ class Fleet:
         return next(p for p in self.engine.progress() if p.vehicle_id == vehicle)
 
     def drive(
-        self, at: float, vehicle: str, letters: str, step_s: float = 20.0, speed: float = SPEED
+        self,
+        at: float,
+        vehicle: str,
+        letters: str,
+        step_s: float = 20.0,
+        speed: float = SPEED,
+        hint: TripHint | None = None,
     ) -> list[Progress]:
         """Along straight lines from letter to letter, a report every ``step_s``."""
         xy = [self.frame.cells[letter] for letter in letters]
@@ -60,7 +66,7 @@ class Fleet:
                 rest -= legs[k]
                 k += 1
             place = self.frame.between(letters[k], letters[k + 1], rest / legs[k])
-            out.append(self.report(at + gone / speed, vehicle, place))
+            out.append(self.report(at + gone / speed, vehicle, place, hint))
             gone += step_s * speed
         return out
 
@@ -152,6 +158,9 @@ def test_a_run_of_a_service_without_a_day_is_found_where_nothing_else_fits() -> 
         fleet = Fleet(network, unplanned_share=most)
         there = fleet.drive(8 * 3600, "bus1", "ABCDE")
         assert {fleet.trip(p) for p in there[3:-2]} == {expected}
+        other = Fleet(network, unplanned_share=most)
+        named = other.drive(8 * 3600, "bus1", "ABCDE", hint=TripHint(trip_id="of another timetable"))
+        assert {other.trip(p) for p in named} == {""}, "its source names trips, and does not name this one"
 
 
 def test_a_trip_that_does_not_fit_is_not_believed_for_long() -> None:
