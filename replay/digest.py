@@ -13,7 +13,7 @@ import numpy as np
 
 from busd.board import BoardBatch
 from busd.shown import DepartureRows
-from busd.types import Output
+from busd.types import Output, Predicted
 
 
 def _plain(value: object) -> object:
@@ -27,7 +27,8 @@ def _plain(value: object) -> object:
 
 
 class OutputDigest:
-    """SHA-256 over the msgpack form of each output (its field names tell its type); arrays go in as their bytes."""
+    """SHA-256 over the msgpack form of each output (its field names tell its type), of a prediction over its table;
+    arrays go in as their bytes."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
@@ -35,7 +36,8 @@ class OutputDigest:
         self.count = 0
 
     def add(self, outputs: Sequence[Output]) -> None:
-        self._hash.update(b"".join(map(self._encode, outputs)))
+        told = (output.table if type(output) is Predicted else output for output in outputs)
+        self._hash.update(b"".join(map(self._encode, told)))
         self.count += len(outputs)
 
     def hexdigest(self) -> str:
