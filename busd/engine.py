@@ -140,10 +140,8 @@ class Engine(EngineState):
         if self.makes_boards:
             left = np.array(touched, np.int64)
             changed.append(np.column_stack([left, np.zeros_like(left), self.runs.stops[left]]))
-            stops, restated = (
-                np.union1d(self.boards_kept.stops_of(np.concatenate(changed)), self.boards_kept.due(at)),
-                None,
-            )
+            stops = np.union1d(self.boards_kept.stops_of(np.concatenate(changed)), self.boards_kept.due(at))
+            restated: I64 | None = None
             if at >= self.notices.next_change:
                 restated, freed = self.notices.advance(at)
                 stops = np.union1d(stops, np.union1d(restated, freed))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -79,9 +80,12 @@ class CsvGz:
             self.discard()
 
 
+_MARKS = re.compile('[,"\n\r]')
+
+
 def escape(text: str) -> str:
     """RFC 4180."""
-    if any(mark in text for mark in ',"\n\r'):
+    if _MARKS.search(text):
         return '"' + text.replace('"', '""') + '"'
     return text
 

@@ -135,7 +135,8 @@ class Predictor:
         waits to, and nothing of it afterwards: sources go on naming a finished trip through the layover."""
         begins_at = self.runs.base_at[slots] + self.network.departure_s[self.runs.time_row[slots]]
         lost = ~np.isfinite(self.vehicles.distance_m[rows]) & (at > begins_at)
-        lost[lost] = ~self.visits.not_begun(rows[lost], slots[lost], at)
+        if lost.any():
+            lost[lost] = ~self.visits.not_begun(rows[lost], slots[lost], at)
         return np.where(lost, self.runs.stops[slots], self.vehicles.next_pos[rows])
 
     def _publish(
@@ -180,7 +181,7 @@ class Predictor:
         for column, values in zip((*ORDER, TOLD, RAW, SCALE), (*times, told, raw, scale)):
             runs.flat[column][cell] = values
         runs.first_pos[slots], runs.end_pos[slots], runs.made_at[slots] = ahead.first_pos, ahead.first_pos + end, at
-        outputs.extend(self._tables(rows, slots, ahead, end, times, at))
+        outputs.extend(self._tables(rows, slots, ahead.start, end, ahead.pos, times, at))
         return ends_at, (end == ahead.stops).astype(np.int64)
 
     def _news(self, slots: I64, ahead: Ahead, end: I64, shown: Bool, told: F64, old: F64, at: float) -> tuple[I64, F64]:
@@ -206,8 +207,11 @@ class Predictor:
         high = np.where(anew, np.maximum(old_end, k + end), np.where(begun, near, high))
         return np.column_stack([slots, low, high]), kept
 
-    def _tables(self, rows: I64, slots: I64, ahead: Ahead, end: I64, times: F64, at: float) -> list[Predicted]:
-        """What is told of each run with anything to tell."""
+    def _tables(
+        self, rows: I64, slots: I64, start: I64, count: I64, pos: I64, times: F64, at: float
+    ) -> list[Predicted]:
+        """What is told of each run with anything to tell: ``count`` columns of ``times`` from ``start`` on, [n], at the
+        stop positions ``pos``."""
         runs = self.runs
         _, one, which = np.unique(runs.day[slots], return_index=True, return_inverse=True)
         dates = [self.assigner.service_date(slot) for slot in slots[one].tolist()]
@@ -220,12 +224,12 @@ class Predictor:
             dates,
             which,
             self.vehicles.measured_at[rows],
-            ahead.start,
-            ahead.start + end,
-            ahead.pos,
+            start,
+            start + count,
+            pos,
             times,
         )
-        return [Predicted(tables, i) for i in np.flatnonzero(end).tolist()]
+        return [Predicted(tables, i) for i in np.flatnonzero(count).tolist()]
 
     def _table(self, row: int, slot: int, pos: I64, times: F64, at: float, basis: Basis = Basis.REALTIME) -> Predicted:
         table = PredictionTable(
@@ -281,27 +285,37 @@ class Predictor:
         late = runs.p50[used, runs.first_pos[used]] < at + self.p.tend_s
         waiting = late & (runs.first_pos[used] == 0) & (self.vehicles.slot[runs.vehicle[used]] == used)
         again, changed = self.predict(np.sort(runs.vehicle[used[waiting]]), at)
-        outputs.extend(self._move_on(slot, at, changed) for slot in used[late & ~waiting].tolist())
+        if (late & ~waiting).any():
+            outputs, news = self._move_on(used[late & ~waiting], at)
+            changed.append(news)
         if self.parts.calibration and at >= self._sampled_at + SAMPLE_S:
             self._sampled_at = at
             self.calibration.settle()
             self._sample(used, at)
         return again + outputs, changed
 
-    def _move_on(self, slot: int, at: float, changed: list[I64]) -> Predicted:
-        """The bus should have passed but was not seen to: it comes any moment. Stops behind keep their times."""
-        runs = self.runs
-        k, end = int(runs.first_pos[slot]), int(runs.end_pos[slot])
-        due = at + self.p.overdue_s
-        n = int((runs.p50[slot, k:end] < due).sum())
-        rows = runs.wide[slot, k : k + n]
-        rows[:, P10] = np.maximum(rows[:, P10], at)
-        rows[:, P50] = due
-        for column in (P90, DEPARTURE):
-            rows[:, column] = np.maximum(rows[:, column], due)
-        rows[:, RIDER] = np.minimum(np.maximum(rows[:, RIDER], at), due)
-        changed.append(np.array([[slot, k, k + n]]))
-        return self._table(int(runs.vehicle[slot]), slot, np.arange(k, k + n), rows[:, ORDER].T, at)
+    def _move_on(self, slots: I64, at: float) -> tuple[list[Predicted], I64]:
+        """The buses should have passed but were not seen to: they come any moment. Stops behind keep their times.
+        Returns the same as `predict`."""
+        runs, due = self.runs, at + self.p.overdue_s
+        first, held = runs.first_pos[slots], runs.p50[slots]
+        place = np.arange(runs.width)
+        owner, pos = np.nonzero((held < due) & (place >= first[:, None]) & (place < runs.end_pos[slots, None]))
+        count = np.bincount(owner, minlength=len(slots))
+        cell = slots[owner] * runs.width + pos
+        times = np.stack([runs.flat[column].take(cell) for column in ORDER])
+        p10, rider, p50, p90, leaves = times
+        np.maximum(p10, at, out=p10)
+        np.maximum(rider, at, out=rider)
+        np.minimum(rider, due, out=rider)
+        p50[:] = due
+        for values in (p90, leaves):
+            np.maximum(values, due, out=values)
+        for column, values in zip(ORDER, times):
+            runs.flat[column][cell] = values
+        start = np.cumsum(count) - count
+        told = self._tables(runs.vehicle[slots], slots, start, count, pos, times, at)
+        return told, np.column_stack([slots, first, first + count])
 
     def _refresh(self, at: float) -> None:
         day = self.timetable.current(at)

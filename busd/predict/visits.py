@@ -94,10 +94,13 @@ class VisitReader:
     def _learn_habits(self, row: I64, seen: Seen) -> None:
         """How late the buses left their first stops, before that becomes usual."""
         first = np.flatnonzero((seen.stop_pos == 0) & (seen.bracket_s <= self.links.max_bracket_s))
+        if not len(first):
+            return
         due = seen.base_at[first] + self.network.departure_s[seen.time_row[first]]
         late = self.learned.departures.lateness(seen.pattern[first], due, seen.before_at[first], seen.at[first])
-        known = first[np.isfinite(late)]
-        self.journeys.left_late_s[row[known]] = late[np.isfinite(late)]
+        timely = np.isfinite(late)
+        known = first[timely]
+        self.journeys.left_late_s[row[known]] = late[timely]
         self.journeys.left_at[row[known]] = seen.at[known]
 
     def _learn_journeys(self, row: I64, slot: I64, seen: Seen, k: I64, excess: F64, expected: F64, at: float) -> None:
