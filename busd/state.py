@@ -25,7 +25,7 @@ from busd.types import Board, Progress, VehiclePosition
 from gtfs.network import Network
 
 GRID_S = 0.1
-STATE_VERSION = 8
+STATE_VERSION = 9
 
 
 def grid(at: float) -> float:

@@ -186,6 +186,18 @@ class Tracking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sigma_share: float = 0.33
     miss: float = 6.0
     heading_weight: float = 2.0
+    beside: float = -1.2
+    """of a fix beside the shape, on a detour (track/beside.py); a bus that has been there for long weighs 6 nats less than
+    one on its route, and still more than `nothing`. Chosen on nyc-b63, where two of nine buses take the next avenue for a
+    quarter of an hour (mid-trip route and direction 99.48 -> 99.98 %); capmetro gains 0.1, wmata nothing"""
+    beside_m: float = 400.0
+    beside_slack_m: float = 150.0
+    """the way along the shape and the way on the ground differ by no more than this, and half of it"""
+    beside_mps: float = 1.0
+    """a bus on a detour gets on: slower than this along its shape, it is somewhere to stay"""
+    beside_driven_m: float = 2000.0
+    """so far a bus that came upon its run on the way has driven along it: from the garage to the terminal buses use
+    parts of their line, too"""
     nothing: float = -12.0
     """weight of "none of these": a vehicle whose best hypothesis weighs less is on no run"""
     course_m: float = 40.0
@@ -220,6 +232,9 @@ class Tracking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     remember_s: float = 3600.0
     """so long what a silent vehicle did is kept for its return"""
     ended_prior: float = -2.0
+    ended_stays_s: float = 300.0
+    """a bus that has ended its run and stays at the terminal for so long is e times less likely to have nothing to follow
+    (chosen on capmetro 06-07, +0.25 points; 600 is as good, the other sets do not lose)"""
     seek_prior: float = -4.0
     seek_every_s: float = 15.0
     habit_of_rival: float = 1.0

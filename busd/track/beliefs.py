@@ -32,6 +32,7 @@ class Beliefs:
         "pattern": ("i8", 0),
         "time_row": ("i8", 0),
         "base_at": ("f8", 0.0),
+        "joined_m": ("f8", np.nan),  # where it came upon the run
         # the last fix that fitted
         "distance_m": ("f8", np.nan),
         "offset_m": ("f8", np.nan),
@@ -91,6 +92,7 @@ class Beliefs:
     pattern: I64
     time_row: I64
     base_at: F64
+    joined_m: F64
     distance_m: F64
     offset_m: F64
     deviation_s: F64

@@ -17,12 +17,16 @@ import numpy as np
 from busd.parameters import Parameters
 from busd.track import evidence
 from busd.track.beliefs import ENDED, FREE, LAYOVER, PLACES, SERVICE, Beliefs
+from busd.track.beside import drives_beside
 from busd.track.candidates import Candidates, Ends, Finder, Reports
 from busd.track.claims import Claims
 from busd.track.hints import learn_trust, of_hints
 from busd.track.match import Fixes, ShapeIndex, match
 from busd.track.service import Service
 from gtfs.network import F64, I64, Network
+
+GIVEN_UP = 8
+"""so many fixes in a row that do not fit end a hypothesis"""
 
 
 class Hypotheses:
@@ -157,13 +161,23 @@ class Hypotheses:
         # and it comes back to its first stop from where it waited
         leaves &= ~(np.cos(b.course[r] - m.heading) < 0.0)
         back = (phase == SERVICE) & ~m.found & (last_m - start_m <= t.wait_reach_m) & (late <= t.next_early_s)
-        phase = np.where(back & (away <= t.wait_reach_m), LAYOVER, phase)
+        back &= away <= t.wait_reach_m
+        phase = np.where(back, LAYOVER, phase)
         layover = phase == LAYOVER
         stays = layover & ~leaves & (away <= t.wait_reach_m)
         fits = np.where(layover & ~leaves, stays, m.found)
         place = np.where(
             stays, evidence.of_waiting(away, t), evidence.of_place(fits, m.offset_m, m.reach_m, m.turned, t)
         )
+        lost = (phase == SERVICE) & ~fits & known & (now.at[i] - b.stands_since[r] < t.parked_s)
+        # a bus that is where another of its hypotheses has it is on no detour
+        lost = np.flatnonzero(lost & ~np.isin(i, i[(phase == SERVICE) & fits]))
+        beside = np.zeros(len(r), bool)
+        if len(lost):
+            beside[lost] = drives_beside(
+                self.index, fixes.take(lost), b.joined_m[r, k][lost], start_m[lost], self.ends.end_m[pattern[lost]], p
+            )
+            place[beside] = t.beside
         ended = phase == ENDED
         gone = np.hypot(fixes.x - self.ends.last_x[pattern], fixes.y - self.ends.last_y[pattern])
         place = np.where(ended, np.where(gone > 150.0, -t.miss, 0.0), place)
@@ -186,7 +200,9 @@ class Hypotheses:
         habit += np.where(leaves, evidence.of_departure(excess, t), 0.0)
         b.habit[r, k] = habit
         b.prior[r, k] *= np.exp(-np.minimum(elapsed, 600.0) / t.prior_memory_s)
-        b.misses[r, k] = np.where(fits, 0, b.misses[r, k] + 1)
+        # a bus that has nothing more to do goes home: one that stays waits for its next run
+        b.prior[r, k] -= np.where(ended & fits, np.minimum(elapsed, 600.0) / t.ended_stays_s, 0.0)
+        b.misses[r, k] = np.where(fits, 0, np.minimum(b.misses[r, k] + 1, np.where(beside, GIVEN_UP - 1, GIVEN_UP)))
         b.phase[r, k] = np.where(leaves, SERVICE, phase)
         b.deviation_s[r, k] = deviation
         hit = np.flatnonzero(fits)
@@ -233,15 +249,10 @@ class Hypotheses:
         prior = prior + self._other_line(r[who], rival)
         fresh = ~self._holds(r[who], rival) & (share[who] > 0.05)
         who, rival, wait, prior = who[fresh], rival[fresh], wait[fresh], prior[fresh]
-        n = len(who)
         start = self.ends.start_m[s.pattern[rival]]
         late = np.maximum(-wait, 0.0)
-        self._insert(
-            now,
-            Candidates(
-                i[who], rival, np.full(n, LAYOVER), start, np.full(n, np.nan), late, path[who], habit[who], prior
-            ),
-        )
+        phase, nowhere = np.full(len(who), LAYOVER), np.full(len(who), np.nan)
+        self._insert(now, Candidates(i[who], rival, phase, start, nowhere, late, path[who], habit[who], prior))
 
     def _seek(self, now: Reports) -> None:
         """Candidates for the vehicles that nothing fits."""
@@ -293,7 +304,7 @@ class Hypotheses:
         self._merge(now, grid)
         total = grid[i, k]
         best = grid.max(axis=1)
-        drop = (total < best[i] - t.keep) | (b.misses[r, k] >= 8) | ~np.isfinite(total)
+        drop = (total < best[i] - t.keep) | (b.misses[r, k] >= GIVEN_UP) | ~np.isfinite(total)
         b.clear(r[drop], k[drop])
         grid[i[drop], k[drop]] = -np.inf
         # only differences of habit matter: the steadiest of a vehicle's hypotheses is the measure of the others
@@ -373,7 +384,7 @@ class Hypotheses:
         self._name(r, k, number)
         b.phase[r, k] = LAYOVER
         b.prior[r, k] = np.minimum(b.prior[r, k] - self.t.ended_prior, 0.0)
-        b.distance_m[r, k] = self.ends.start_m[s.pattern[number]]
+        b.distance_m[r, k] = b.joined_m[r, k] = self.ends.start_m[s.pattern[number]]
         b.offset_m[r, k] = np.nan
         b.deviation_s[r, k] = b.ready_s[r, k] = np.maximum(now.at[i] - s.starts_at[number], 0.0)
         b.x[r, k], b.y[r, k], b.at[r, k], b.misses[r, k] = now.x[i], now.y[i], now.at[i], 0
@@ -406,6 +417,7 @@ class Hypotheses:
         self._name(r, k, new.number)
         b.phase[r, k] = new.phase
         b.distance_m[r, k], b.offset_m[r, k], b.deviation_s[r, k] = new.distance_m, new.offset_m, new.deviation_s
+        b.joined_m[r, k] = new.distance_m
         b.path[r, k], b.habit[r, k], b.prior[r, k] = new.path, new.habit, new.prior
         b.x[r, k], b.y[r, k], b.at[r, k] = now.x[new.who], now.y[new.who], now.at[new.who]
         b.ready_s[r, k] = np.maximum(new.deviation_s, 0.0)

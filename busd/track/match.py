@@ -135,6 +135,9 @@ class Fixes:
     last_y: F64
     last_deviation_s: F64
 
+    def take(self, chosen: npt.NDArray[np.int64]) -> Fixes:
+        return Fixes(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
+
 
 @dataclass
 class Matched:
@@ -147,8 +150,10 @@ class Matched:
     heading: F64  # of the shape there, radians clockwise from north
 
 
-def match(index: ShapeIndex, fixes: Fixes, p: Matching, visits: Visits) -> Matched:
-    """The most likely place of each fix on its shape, or found=False where nothing in reach is near enough."""
+def match(index: ShapeIndex, fixes: Fixes, p: Matching, visits: Visits, reach_m: float = 0.0) -> Matched:
+    """The most likely place of each fix on its shape, or found=False where nothing in reach is near enough.
+
+    ``reach_m``: how far from the shape a place may be, if that is more than the tolerance there."""
     network, n = index.network, len(fixes.x)
     known = np.isfinite(fixes.last_m)
     elapsed = np.where(known, fixes.at - fixes.last_at, 0.0)
@@ -174,7 +179,9 @@ def match(index: ShapeIndex, fixes: Fixes, p: Matching, visits: Visits) -> Match
         turn = np.radians(fixes.heading_deg[owner]) - heading_of(network, segment)
         turned = np.where(turning[owner], 1 - np.cos(turn), 0.0)
         cost = cost + p.heading_weight * turned
-    allowed = (offset <= index.reach_m[segment]) & (~known_here | ((along >= low[owner]) & (along <= high[owner])))
+    allowed = (offset <= np.maximum(index.reach_m[segment], reach_m)) & (
+        ~known_here | ((along >= low[owner]) & (along <= high[owner]))
+    )
     cost = np.where(allowed, cost, np.inf)
 
     starts = np.concatenate([[0], np.cumsum(last - first + 1)])[:n]

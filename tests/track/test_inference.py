@@ -149,6 +149,60 @@ def test_a_bus_that_stands_at_its_last_stop_has_arrived_though_its_shape_goes_on
     assert progress.probability is not None
 
 
+def test_a_bus_that_stays_at_its_last_stop_waits_for_its_next_run() -> None:
+    """Its next run leaves so late that going home is as likely, when it arrives."""
+    lines = {"1": "ABCDE", "1/back": "EDCBA"}
+    network = network_from_map(MAP, lines, trips=2, headway_s=2700, cell_m=150.0)
+    fleet = Fleet(network, next_early_s=60.0)
+    assert fleet.trip(fleet.drive(8 * 3600, "bus1", "ABCDE")[-2]) == "1-0"
+    shown = [
+        fleet.trip(fleet.report(8 * 3600 + 320 + 60 * i, "bus1", fleet.frame.beside("E", 3.0, i % 3)))
+        for i in range(20)
+    ]
+    assert shown[0] == "1-0"
+    assert set(shown[10:]) == {"1/back-1"}
+
+
+TWO_STREETS = """
+A---B---C---D---E---F---G---H---I
+        |   |       |       |
+        p---q-------r-------s
+                    |
+                    |
+                    |
+                    |
+                    u
+"""
+
+
+def test_a_bus_on_the_next_street_is_on_a_detour_of_its_run() -> None:
+    """Nobody names its trip; it leaves its line for the street beside it, and comes back: it is the same run."""
+    network = network_from_map(TWO_STREETS, {"1": "ABCDEFGHI"}, cell_m=120.0)
+    fleet = Fleet(network, frame_of_map(TWO_STREETS, cell_m=120.0))
+    shown = fleet.drive(8 * 3600, "bus1", "ABCpqrsHI")
+    assert {fleet.trip(p) for p in shown[3:-2]} == {"1-0"}
+    assert {p.phase for p in shown[4:-2]} == {Phase.IN_SERVICE}
+    assert len({p.distance_m for p in shown[7:-6]}) == 1, "beside its shape it has no new place on it"
+
+
+@pytest.mark.parametrize(
+    ("way", "why"),
+    [
+        ("ABCpqru", "it has gone home beyond the next street"),
+        ("ABCpq", "it stands in the next street"),
+        ("ABCpqpqpqpqpqpq", "it drives to and fro in the next street"),
+    ],
+)
+def test_a_bus_that_makes_no_way_beside_its_line_has_left_it(way: str, why: str) -> None:
+    network = network_from_map(TWO_STREETS, {"1": "ABCDEFGHI"}, cell_m=120.0)
+    fleet = Fleet(network, frame_of_map(TWO_STREETS, cell_m=120.0))
+    shown = fleet.drive(8 * 3600, "bus1", way)
+    assert fleet.trip(shown[4]) == "1-0"
+    for i in range(20):
+        last = fleet.report(8 * 3600 + 20 * (len(shown) + i), "bus1", fleet.frame.beside(way[-1], i % 2, 0.0))
+    assert fleet.trip(last) == "", why
+
+
 def test_a_run_of_a_service_without_a_day_is_found_where_nothing_else_fits() -> None:
     """Shuttles and extra buses are often in no calendar. Those of another day, or too many of them, are not looked at."""
     calendar = "service_id,monday,tuesday,wednesday,thursday,friday,saturday,sunday,start_date,end_date\n"
