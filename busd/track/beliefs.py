@@ -41,9 +41,11 @@ class Beliefs:
         "y": ("f8", np.nan),
         "at": ("f8", -np.inf),
         "ready_s": ("f8", 0.0),  # how late it was at the terminal, ready for the run
+        "departure": ("f8", 0.0),  # what its departure, when it was, is evidence of: in ``habit``
         "misses": ("i8", 0),  # fixes since then that did not
         # evidence, log
         "path": ("f8", 0.0),  # how the fixes lie on the shape: fades
+        "waited": ("f8", 0.0),  # where it waits for its departure: fades, too
         "habit": ("f8", 0.0),  # how well the timetable has been kept: fades slowly
         "prior": ("f8", 0.0),  # of the way it came about: fades slowly
         "total": ("f8", -np.inf),
@@ -100,8 +102,10 @@ class Beliefs:
     y: F64
     at: F64
     ready_s: F64
+    departure: F64
     misses: I64
     path: F64
+    waited: F64
     habit: F64
     prior: F64
     total: F64

@@ -48,6 +48,7 @@ class Candidates:
     offset_m: F64
     deviation_s: F64
     path: F64
+    waited: F64
     habit: F64
     prior: F64
 
@@ -124,7 +125,9 @@ class Finder:
         deviation = np.where(waits, np.maximum(now.at[fix] - s.starts_at[number], 0.0), deviation)
         ok = (deviation >= -t.early_limit_s) & (deviation <= t.late_limit_s) & ~waits
         zero = np.zeros(len(fix))
-        return Candidates(fix, number, np.full(len(fix), SERVICE), along, offset, deviation, path, zero, zero).take(ok)
+        return Candidates(
+            fix, number, np.full(len(fix), SERVICE), along, offset, deviation, path, zero, zero, zero
+        ).take(ok)
 
     def _at_terminals(self, now: Reports, who: I64, s: Service) -> Candidates:
         t = self.t
@@ -142,6 +145,7 @@ class Finder:
             self.ends.start_m[pattern],
             np.full(n, np.nan),
             np.maximum(-wait, 0.0),
+            np.zeros(n),
             evidence.of_waiting(away, t),
             np.zeros(n),
             evidence.of_patience(np.maximum(wait, 0.0), t) - 0.5,

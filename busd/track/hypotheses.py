@@ -118,7 +118,7 @@ class Hypotheses:
         zero, nan = np.zeros(n), np.full(n, np.nan)
         self._insert(
             now,
-            Candidates(who, number, np.full(n, SERVICE), nan, nan, nan, zero, zero, zero),
+            Candidates(who, number, np.full(n, SERVICE), nan, nan, nan, zero, zero, zero, zero),
         )
 
     def _step(self, now: Reports) -> None:
@@ -189,16 +189,20 @@ class Hypotheses:
         # sparse fixes are worth as much as dense ones, each: memory counts fixes, at least ten of them
         fade = np.maximum(fade, 0.85)
         # a bus that waits says the same thing again: where it does so counts once
-        place = np.where(stays, (1.0 - fade) * place, place)
-        b.path[r, k] = np.maximum(b.path[r, k] * fade + place, t.path_floor)
+        place = np.where(stays & ~moves, (1.0 - fade) * place, place)
+        # one that leaves was not waiting when it drove off: where it would have waited is no evidence any more
+        b.waited[r, k] = np.where(stays, np.maximum(b.waited[r, k] * fade + place, -t.miss), 0.0)
+        b.path[r, k] = np.maximum(b.path[r, k] * fade + np.where(stays, 0.0, place), t.path_floor)
         rate = np.minimum(elapsed, 600.0) / t.habit_s
         on_way = fits & (phase == SERVICE) | leaves
         habit = b.habit[r, k] * np.exp(-elapsed / t.habit_memory_s)
         habit += np.where(on_way & np.isfinite(deviation), rate * self.punctuality.fit(np.nan_to_num(deviation)), 0)
         # a bus that came in late leaves late
         excess = np.where(m.deviation_s > 0, np.maximum(m.deviation_s - b.ready_s[r, k], 0.0), m.deviation_s)
-        habit += np.where(leaves, evidence.of_departure(excess, t), 0.0)
-        b.habit[r, k] = habit
+        departure = np.where(leaves, evidence.of_departure(excess, t), 0.0)
+        # what was no departure is no evidence
+        b.habit[r, k] = habit + departure - np.where(back, b.departure[r, k], 0.0)
+        b.departure[r, k] = np.where(leaves | back, departure, b.departure[r, k])
         b.prior[r, k] *= np.exp(-np.minimum(elapsed, 600.0) / t.prior_memory_s)
         # a bus that has nothing more to do goes home: one that stays waits for its next run
         b.prior[r, k] -= np.where(ended & fits, np.minimum(elapsed, 600.0) / t.ended_stays_s, 0.0)
@@ -250,9 +254,9 @@ class Hypotheses:
         fresh = ~self._holds(r[who], rival) & (share[who] > 0.05)
         who, rival, wait, prior = who[fresh], rival[fresh], wait[fresh], prior[fresh]
         start = self.ends.start_m[s.pattern[rival]]
-        late = np.maximum(-wait, 0.0)
+        late, zero = np.maximum(-wait, 0.0), np.zeros(len(who))
         phase, nowhere = np.full(len(who), LAYOVER), np.full(len(who), np.nan)
-        self._insert(now, Candidates(i[who], rival, phase, start, nowhere, late, path[who], habit[who], prior))
+        self._insert(now, Candidates(i[who], rival, phase, start, nowhere, late, path[who], zero, habit[who], prior))
 
     def _seek(self, now: Reports) -> None:
         """Candidates for the vehicles that nothing fits."""
@@ -351,7 +355,7 @@ class Hypotheses:
         """Weights without what other vehicles say."""
         b = self.beliefs
         fit = self.punctuality.fit(np.nan_to_num(b.deviation_s[r, k]))
-        return b.path[r, k] + b.habit[r, k] + b.prior[r, k] + fit + self._told(now, i, number)
+        return b.path[r, k] + b.waited[r, k] + b.habit[r, k] + b.prior[r, k] + fit + self._told(now, i, number)
 
     def _told(self, now: Reports, i: I64, number: I64) -> F64:
         return of_hints(now, i, number, self.beliefs, self.service, self.network, self.t)
@@ -388,6 +392,7 @@ class Hypotheses:
         b.offset_m[r, k] = np.nan
         b.deviation_s[r, k] = b.ready_s[r, k] = np.maximum(now.at[i] - s.starts_at[number], 0.0)
         b.x[r, k], b.y[r, k], b.at[r, k], b.misses[r, k] = now.x[i], now.y[i], now.at[i], 0
+        b.departure[r, k] = b.waited[r, k] = 0.0
 
     def _name(self, r: I64, k: I64, number: I64) -> None:
         b, s = self.beliefs, self.service
@@ -403,7 +408,7 @@ class Hypotheses:
         # a source that names trips is not guessed to be on an extra run that it does not name
         extra = np.where(now.names_trip[new.who], -np.inf, self.t.unplanned)
         new.prior = new.prior + np.where(self.service.unplanned[new.number], extra, 0.0)
-        weight = new.path + new.habit + new.prior + self.punctuality.fit(np.nan_to_num(new.deviation_s))
+        weight = new.path + new.waited + new.habit + new.prior + self.punctuality.fit(np.nan_to_num(new.deviation_s))
         weight += self.claims.taken(new.number)
         weight += self._told(now, new.who, new.number)
         chosen, rank = _heaviest(new.who, weight, new.number)
@@ -418,7 +423,7 @@ class Hypotheses:
         b.phase[r, k] = new.phase
         b.distance_m[r, k], b.offset_m[r, k], b.deviation_s[r, k] = new.distance_m, new.offset_m, new.deviation_s
         b.joined_m[r, k] = new.distance_m
-        b.path[r, k], b.habit[r, k], b.prior[r, k] = new.path, new.habit, new.prior
+        b.path[r, k], b.waited[r, k], b.habit[r, k], b.prior[r, k] = new.path, new.waited, new.habit, new.prior
         b.x[r, k], b.y[r, k], b.at[r, k] = now.x[new.who], now.y[new.who], now.at[new.who]
         b.ready_s[r, k] = np.maximum(new.deviation_s, 0.0)
         b.total[r, k] = weight

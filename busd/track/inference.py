@@ -208,10 +208,15 @@ class Inference:
         if row >= b.held:
             return []
         shown, out = self._shown.get(row), []
-        columns = (b.phase[row], b.day[row], b.trip[row], b.start_s[row], b.alone[row])
-        for place, (phase, *run, alone) in enumerate(zip(*(column.tolist() for column in columns))):
+        # near its first stop a bus that stands waits for its departure, which may be another one
+        start_m = self.hypotheses.ends.start_m[b.pattern[row]]
+        left = (b.distance_m[row] - start_m > self.t.wait_reach_m) | (
+            b.last_at[row] - b.stands_since[row] < self.t.parked_s
+        )
+        columns = (b.phase[row], b.day[row], b.trip[row], b.start_s[row], b.alone[row], left)
+        for place, (phase, *run, alone, under_way) in enumerate(zip(*(column.tolist() for column in columns))):
             if phase != FREE:
-                stays = phase == SERVICE and tuple(run) == shown
+                stays = phase == SERVICE and under_way and tuple(run) == shown
                 out.append(Option(place, (run[0], run[1], run[2]), alone + (self.t.stick if stays else 0.0)))
         out.sort(key=lambda option: -option.weight)
         return out
@@ -244,7 +249,7 @@ class Inference:
                     "misses": int(b.misses[row, k]),
                     "weight": float(b.total[row, k]),
                     "evidence": {
-                        "place": float(b.path[row, k]),
+                        "place": float(b.path[row, k] + b.waited[row, k]),
                         "timetable now": float(h.punctuality.fit(np.nan_to_num(b.deviation_s[row, k : k + 1]))[0]),
                         "timetable so far": float(b.habit[row, k]),
                         "how it came about": float(b.prior[row, k]),
