@@ -222,7 +222,11 @@ class Tracking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     complete_m: float = 150.0
     """a bus that goes on to its next run from so near its last stop has reached that"""
     parked_s: float = 300.0
-    base_m: float = 250.0
+    base_s: float = 900.0
+    """a vehicle without a run that has stood for so long is at a base, which all vehicles know from then on"""
+    base_m: float = 150.0
+    """chosen on nyc-b63, the only set whose phases are labelled (200: a point less of Deadhead); capmetro and wmata do not
+    change"""
     # choices ----
     switch_prior: float = -4.0
     other_line: float = -6.0

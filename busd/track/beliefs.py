@@ -66,8 +66,6 @@ class Beliefs:
         "line": ("i8", -1),  # route it was last seen to serve
         "block": ("i8", -1),  # and block
         "sought_at": ("f8", -np.inf),
-        "base_x": ("f8", np.nan),  # where it last stood for long without a run
-        "base_y": ("f8", np.nan),
         "trust": ("f8", 10.0),  # nats that its trip hint is worth
     }
     """one value a vehicle"""
@@ -83,8 +81,6 @@ class Beliefs:
     line: I64
     block: I64
     sought_at: F64
-    base_x: F64
-    base_y: F64
     trust: F64
     phase: npt.NDArray[np.int8]
     day: I64

@@ -16,6 +16,7 @@ import numpy as np
 
 from busd.parameters import Parameters
 from busd.track import evidence
+from busd.track.bases import Bases
 from busd.track.beliefs import ENDED, FREE, LAYOVER, PLACES, SERVICE, Beliefs
 from busd.track.beside import drives_beside
 from busd.track.candidates import Candidates, Ends, Finder, Reports
@@ -41,6 +42,7 @@ class Hypotheses:
         self._finder = Finder(network, index, self.ends, self.beliefs, parameters)
         self.service = service
         self.claims = Claims(self.beliefs, service, self.t)
+        self.bases = Bases(self.t)
 
     def serve(self, service: Service) -> None:
         """The held service days have changed."""
@@ -64,12 +66,14 @@ class Hypotheses:
         return {
             "beliefs": self.beliefs.dump(),
             "claims": self.claims.dump(),
+            "bases": self.bases.dump(),
             "punctuality": [p.weight, p.share, p.width_s],
         }
 
     def load(self, state: dict[str, Any]) -> None:
         self.beliefs.load(state["beliefs"])
         self.claims.load(state["claims"])
+        self.bases.load(state["bases"])
         p = self.punctuality
         p.weight, p.share, p.width_s = state["punctuality"]
 
@@ -206,7 +210,10 @@ class Hypotheses:
         b.prior[r, k] *= np.exp(-np.minimum(elapsed, 600.0) / t.prior_memory_s)
         # a bus that has nothing more to do goes home: one that stays waits for its next run
         b.prior[r, k] -= np.where(ended & fits, np.minimum(elapsed, 600.0) / t.ended_stays_s, 0.0)
-        b.misses[r, k] = np.where(fits, 0, np.minimum(b.misses[r, k] + 1, np.where(beside, GIVEN_UP - 1, GIVEN_UP)))
+        misses = np.minimum(b.misses[r, k] + 1, np.where(beside, GIVEN_UP - 1, GIVEN_UP))
+        # one that has left its line for a garage, and is still there, has gone home
+        home = self.bases.near(now.x, now.y)[i] & (misses >= 2)
+        b.misses[r, k] = np.where(fits, 0, np.where(home, GIVEN_UP, misses))
         b.phase[r, k] = np.where(leaves, SERVICE, phase)
         b.deviation_s[r, k] = deviation
         hit = np.flatnonzero(fits)

@@ -118,12 +118,12 @@ class Inference:
         return int(self.hypotheses.service.number(np.array([day]), np.array([run]))[0])
 
     def is_parked(self, row: int, at: float) -> bool:
-        """Is a vehicle without a run at a base: where it has stood for long, or near there?"""
-        b, t = self.hypotheses.beliefs, self.t
-        if at - b.stands_since[row] >= t.parked_s:
-            b.base_x[row], b.base_y[row] = b.last_x[row], b.last_y[row]
-        away = np.hypot(b.last_x[row] - b.base_x[row], b.last_y[row] - b.base_y[row])
-        return bool(away <= t.base_m)
+        """Does a vehicle without a run stand, or is it at a base?"""
+        b, bases = self.hypotheses.beliefs, self.hypotheses.bases
+        stands_s = at - b.stands_since[row]
+        if stands_s >= self.t.base_s:
+            bases.learn(float(b.last_x[row]), float(b.last_y[row]))
+        return bool(stands_s >= self.t.parked_s or bases.near(b.last_x[row : row + 1], b.last_y[row : row + 1])[0])
 
     def _says(self, hint: TripHint | None) -> tuple[int, int, int]:
         if hint is None:

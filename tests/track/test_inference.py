@@ -203,6 +203,29 @@ def test_a_bus_that_makes_no_way_beside_its_line_has_left_it(way: str, why: str)
     assert fleet.trip(last) == "", why
 
 
+GARAGE = """
+A---B---C---D---E
+            |
+            |
+            g
+"""
+
+
+def test_where_one_bus_has_parked_all_know_a_garage() -> None:
+    """Of one that has just come in, nothing but the place says so; and it has left the line for good."""
+    network = network_from_map(GARAGE, {"1": "ABCDE"}, trips=2, headway_s=3600, cell_m=120.0)
+    fleet = Fleet(network, frame_of_map(GARAGE, cell_m=120.0))
+    for i in range(60):
+        parked = fleet.report(7.2 * 3600 + 20 * i, "bus1", fleet.frame.beside("g", i % 3, 0.0))
+    assert parked.phase is Phase.OTHER
+    for i in range(3):
+        seen = fleet.report(8 * 3600 + 20 * i, "bus2", fleet.frame.beside("g", 40.0 * i, 0.0))
+        assert seen.phase is Phase.OTHER
+    way = fleet.drive(9 * 3600, "bus3", "ABCDg")
+    assert fleet.trip(way[8]) == "1-1"
+    assert (fleet.trip(way[-1]), way[-1].phase) == ("", Phase.OTHER)
+
+
 def test_a_run_of_a_service_without_a_day_is_found_where_nothing_else_fits() -> None:
     """Shuttles and extra buses are often in no calendar. Those of another day, or too many of them, are not looked at."""
     calendar = "service_id,monday,tuesday,wednesday,thursday,friday,saturday,sunday,start_date,end_date\n"
