@@ -213,7 +213,8 @@ class Tracking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wait_sigma_m: float = 250.0
     wait_reach_m: float = 700.0
     """a bus that waits for its departure is so near its first stop, on the shape or off it"""
-    leave_early_s: float = 120.0
+    leave_early_s: float = 180.0
+    """a bus drives off for good no earlier than this; before, it moves about the terminal (240: nyc-b63 -0.4; 120: wmata -0.1)"""
     usual_layover_s: float = 900.0
     patience_s: float = 600.0
     next_early_s: float = 1200.0
