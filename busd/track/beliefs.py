@@ -67,6 +67,7 @@ class Beliefs:
         "block": ("i8", -1),  # and block
         "sought_at": ("f8", -np.inf),
         "trust": ("f8", 10.0),  # nats that its trip hint is worth
+        "worth": ("f8", 10.0),  # and at most
     }
     """one value a vehicle"""
     last_x: F64
@@ -82,6 +83,7 @@ class Beliefs:
     block: I64
     sought_at: F64
     trust: F64
+    worth: F64
     phase: npt.NDArray[np.int8]
     day: I64
     run: I64

@@ -35,6 +35,7 @@ class Reports:
     moved_m: F64 = field(default_factory=lambda: np.zeros(0))  # since the fix before; NaN at the first
     gone_m: F64 = field(default_factory=lambda: np.zeros(0))  # since its last real movement ended; NaN at the first
     elapsed_s: F64 = field(default_factory=lambda: np.zeros(0))
+    is_new: Bool = field(default_factory=lambda: np.zeros(0, bool))  # nothing is known of the vehicle yet
 
 
 @dataclass

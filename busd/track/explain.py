@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from busd.track.doubt import is_doubted
 from busd.track.fleet import BELIEVED, LIVE, LOST
 from busd.track.progress import progress_of
 from busd.track.tracker import Tracker
@@ -137,6 +138,8 @@ def _hint(tracker: Tracker, row: int, position: VehiclePosition, inferred: bool)
         verdict = "names a trip that does not run at this time"
     elif not inferred:
         verdict = "believed"
+    elif is_doubted(tracker.vehicles, row, tracker.p):
+        verdict = "its timetable was not kept from the first; counts as evidence, no more"
     else:
         verdict = "did not fit; counts as evidence, no more"
     return {"given": True, **fields, "verdict": verdict, "trust": tracker.trust(row) if inferred else 1.0}

@@ -59,6 +59,7 @@ class Vehicles(Table):
         "deviation_s": ("f8", np.nan),
         "next_pos": ("i8", 0),
         "misses": ("i4", 0),
+        "doubts": ("i4", 0),  # fixes on its run that its timetable does not explain (track/doubt.py)
         "off_route": ("i1", 0),
         "standing_pos": ("i8", -1),  # stop position it stands at
         "liveness": ("i1", UNKNOWN),
@@ -96,6 +97,7 @@ class Vehicles(Table):
     deviation_s: F64
     next_pos: I64
     misses: I64
+    doubts: I64
     off_route: I8
     standing_pos: I64
     liveness: I8
@@ -131,7 +133,7 @@ class Vehicles(Table):
         """Forget the place on a run; the vehicle itself stays known."""
         self.slot[row], self.distance_m[row], self.offset_m[row] = -1, np.nan, np.nan
         self.matched_at[row], self.deviation_s[row] = -np.inf, np.nan
-        self.next_pos[row], self.misses[row], self.off_route[row] = 0, 0, 0
+        self.next_pos[row], self.misses[row], self.off_route[row], self.doubts[row] = 0, 0, 0, 0
         self.standing_pos[row] = -1
         self.joined_m[row] = self.progress_m[row] = np.nan
         self.progress_at[row] = -np.inf

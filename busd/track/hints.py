@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from busd.track.beliefs import FREE, Beliefs
+from busd.track.beliefs import FREE, SERVICE, Beliefs
 from busd.track.candidates import Reports
 from busd.track.service import Service
 from busd.tracking_parameters import Tracking
@@ -45,5 +45,7 @@ def learn_trust(now: Reports, beliefs: Beliefs, service: Service, t: Tracking) -
     mine = (number == now.hint_run[who][:, None]) & (b.phase[r] != FREE)
     fits = (b.phase[r] != FREE) & (b.misses[r] == 0)
     wrong = ~(mine & fits).any(axis=1) & (fits & ~mine).any(axis=1)
-    right = (mine & fits).any(axis=1)
-    b.trust[r] = np.clip(b.trust[r] + np.where(wrong, -1.0, np.where(right, 0.2, 0.0)), 0.0, t.hint)
+    lead = b.total[r].argmax(axis=1)
+    on_way = (b.phase[r] == SERVICE) & (b.misses[r] == 0)
+    right = (mine & on_way)[np.arange(len(r)), lead]
+    b.trust[r] = np.clip(b.trust[r] + np.where(wrong, -1.0, np.where(right, 0.2, 0.0)), 0.0, b.worth[r])

@@ -53,8 +53,10 @@ class Hypotheses:
         """The vehicle is gone: its runs are free for others."""
         self.claims.move(np.array([row]), -1.0)
         self.beliefs.clear(row)
+        worth = self.beliefs.worth[row]
         for name, (_, fill) in self.beliefs.VEHICLE.items():
             getattr(self.beliefs, name)[row] = fill
+        self.beliefs.trust[row] = self.beliefs.worth[row] = worth
 
     def release(self, row: int) -> None:
         """The vehicle says nothing any more: its runs are free for others, but it may come back to them."""
@@ -107,6 +109,7 @@ class Hypotheses:
         b.stand_x[rows] = np.where(leaves, now.x, b.stand_x[rows])
         b.stand_y[rows] = np.where(leaves, now.y, b.stand_y[rows])
         b.stands_since[rows] = np.where(leaves, now.at, b.stands_since[rows])
+        now.is_new = ~np.isfinite(b.last_at[rows])
         now.elapsed_s = np.where(np.isfinite(b.last_at[rows]), now.at - b.last_at[rows], 0.0)
         b.last_x[rows], b.last_y[rows], b.last_at[rows] = now.x, now.y, now.at
 
@@ -274,7 +277,7 @@ class Hypotheses:
         # a bus that stands shows nothing new, and at a terminal the other direction's end fits it as well
         waits = ((phase == LAYOVER) & (misses == 0)).any(axis=1)
         doubts = (b.total[now.rows].max(axis=1) < t.doubt) & (now.moved_m >= 30.0) & ~waits
-        lost = (~fits.any(axis=1) & (since >= t.seek_every_s)) | (doubts & (since >= t.doubt_every_s))
+        lost = (~fits.any(axis=1) & (since >= t.seek_every_s)) | (doubts & (since >= t.doubt_every_s)) | now.is_new
         who = np.flatnonzero(lost)
         if not len(who):
             return
@@ -284,7 +287,7 @@ class Hypotheses:
             return
         rows, mine = now.rows[who], np.searchsorted(who, new.who)
         # one that has ended its run, and has none to follow, may do anything
-        knows = ((phase[who] != FREE) & (phase[who] != ENDED)).any(axis=1)
+        knows = ((phase[who] != FREE) & (phase[who] != ENDED)).any(axis=1) & ~now.is_new[who]
         if (b.line[rows] >= 0).any():
             new.prior = new.prior + self._other_line(rows[mine], new.number) + self._other_block(rows[mine], new.number)
         if knows.any():
@@ -294,7 +297,7 @@ class Hypotheses:
             behind = np.minimum(self.punctuality.fit(new.deviation_s) - held[mine], 0.0)
             new.habit = np.where((knows & (b.misses[rows, lead] == 0))[mine], t.habit_of_rival * behind, 0.0)
             new.prior = new.prior + np.where(knows, t.seek_prior, 0.0)[mine]
-            new = new.take(~self._holds(rows[mine], new.number))
+        new = new.take(~self._holds(rows[mine], new.number))
         self._insert(now, new)
 
     # ---- weights -----------------------------------------------------------------------------------------------------

@@ -83,6 +83,13 @@ class Inference:
         if row < self.hypotheses.beliefs.held:
             self.hypotheses.forget(row)
 
+    def doubt(self, row: int) -> None:
+        """What the vehicle's source names fits the street and not the timetable: it is worth less from now on."""
+        b = self.hypotheses.beliefs
+        b.hold(row + 1)
+        b.worth[row] = max(b.worth[row] - self.t.hint_doubted, 0.0)
+        b.trust[row] = min(b.trust[row], b.worth[row])
+
     def release(self, row: int) -> None:
         """The vehicle is silent: what it does is nobody's any more, but not forgotten."""
         self._shown.pop(row, None)

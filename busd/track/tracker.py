@@ -15,6 +15,7 @@ from busd.parameters import Parameters
 from busd.track.advance import Advance, Steps, publish
 from busd.track.assign import Assigner
 from busd.track.detour import DetourBook
+from busd.track.doubt import is_doubted, never_plausible
 from busd.track.events import Event
 from busd.track.fleet import BELIEVED, INFERRED, LIVE, LOST, PHASES, Runs, Vehicles
 from busd.track.holding import Holding
@@ -192,6 +193,13 @@ class Tracker:
             doubtful = vehicles.misses[row] >= self.p.matching.off_route_misses
             if doubtful and not self.road.may_return(row, *place[:2], position.measured_at):
                 self._infer(row)
+        driven_m = distance - self.network.pattern_stop_m[self.network.pattern_stop_offset[asked.pattern]]
+        for row in rows[never_plausible(vehicles, rows, driven_m, m.deviation_s, self.p)].tolist():
+            self._infer(row)
+            self.inference.doubt(row)
+            behind = float(vehicles.deviation_s[row]) / 60
+            reason = f"is {abs(behind):.0f} min {'behind' if behind > 0 else 'ahead of'} the trip that it names"
+            self.watcher.tell(row, Event.CONFLICT, reason, at, outputs)
 
     def _advance(self, steps: Steps, reach_m: F64, at: float, outputs: list[Output]) -> list[int]:
         """Take the steps of the buses that are plainly on their route; returns the others, by their place in ``steps``."""
@@ -291,7 +299,7 @@ class Tracker:
             row, name = fixes[i][0], named[i]
             if name < 0 or math.isnan(step[3]) or answer.probability <= 0.9:
                 continue
-            if name == self.inference.number_of(answer.day, answer.run):
+            if name == self.inference.number_of(answer.day, answer.run) and not is_doubted(self.vehicles, row, self.p):
                 # the source is right again
                 self.inference.forget(row)
                 self.vehicles.mode[row] = BELIEVED

@@ -252,6 +252,20 @@ def test_a_trip_that_does_not_fit_is_not_believed_for_long() -> None:
     assert last is not None and fleet.trip(last) == "1-0"
 
 
+def test_a_trip_that_fits_the_street_and_never_the_timetable_is_doubted() -> None:
+    """Its source names the trip of a later bus of the line, which takes it over when it comes; one that is late is not
+    taken for the bus behind it."""
+    network = network_from_map(MAP, {"1": "ABCDE"}, trips=3, headway_s=2700, cell_m=150.0)
+    fleet = Fleet(network)
+    early = fleet.drive(8 * 3600, "bus1", "ABCDE", hint=TripHint(trip_id="1-1"))
+    assert [fleet.trip(p) for p in early[2:5]] == ["1-1"] * 3, "near its terminal it may be waiting"
+    assert {fleet.trip(p) for p in early[9:-1]} == {"1-0"}
+    right = fleet.drive(8 * 3600 + 2700, "bus2", "ABCDE", hint=TripHint(trip_id="1-1"))
+    assert {fleet.trip(p) for p in right[1:-1]} == {"1-1"}
+    late = fleet.drive(8 * 3600 + 2 * 2700 + 2500, "bus3", "ABCDE", hint=TripHint(trip_id="1-2"))
+    assert {fleet.trip(p) for p in late[1:-1]} == {"1-2"}
+
+
 def test_what_is_believed_survives_a_restart_exactly() -> None:
     network = network_from_map(MAP, {"1": "ABCDE", "1b": "EDCBA"}, trips=4, headway_s=300, cell_m=150.0)
     one, other = Fleet(network), Fleet(network)
