@@ -23,6 +23,7 @@ from busd.track.candidates import Candidates, Ends, Finder, Reports
 from busd.track.claims import Claims
 from busd.track.hints import learn_trust, of_hints
 from busd.track.match import Fixes, ShapeIndex, match
+from busd.track.places import Places
 from busd.track.service import Service
 from gtfs.network import F64, I64, Network
 
@@ -41,12 +42,13 @@ class Hypotheses:
         self.ends = Ends.of(network)
         self._finder = Finder(network, index, self.ends, self.beliefs, parameters)
         self.service = service
+        self.places = Places(self.beliefs, self.ends, service, self.t)
         self.claims = Claims(self.beliefs, service, self.t)
         self.bases = Bases(self.t)
 
     def serve(self, service: Service) -> None:
         """The held service days have changed."""
-        self.service = service
+        self.service = self.places.service = service
         self.claims.serve(service)
 
     def forget(self, row: int) -> None:
@@ -119,7 +121,7 @@ class Hypotheses:
         if not len(who):
             return
         number = now.hint_run[who]
-        fresh = ~self._holds(now.rows[who], number)
+        fresh = ~self.places.holds(now.rows[who], number)
         who, number = who[fresh], number[fresh]
         n = len(who)
         zero, nan = np.zeros(n), np.full(n, np.nan)
@@ -253,7 +255,7 @@ class Hypotheses:
         ends, goes = np.flatnonzero(~seems), np.flatnonzero(has & ~seems)
         b.phase[r[ends], k[ends]] = ENDED
         b.prior[r[ends], k[ends]] += t.ended_prior
-        self._put(now, r[goes], k[goes], i[goes], after[goes])
+        self.places.put(now, r[goes], k[goes], i[goes], after[goes])
         # rivals: also for a bus that changes block, and for networks without blocks
         x, y, at = now.x[i], now.y[i], now.at[i]
         who, rival = s.runs_near(x, y, t.wait_reach_m, at - t.next_early_s, at + t.next_late_s)
@@ -261,7 +263,7 @@ class Hypotheses:
         prior = np.where(has[who] & (rival != after[who]), t.switch_prior, -0.5)
         prior += np.where(seems[who], t.ended_prior, 0.0) + evidence.of_patience(np.maximum(wait, 0.0), t)
         prior = prior + self._other_line(r[who], rival)
-        fresh = ~self._holds(r[who], rival) & (share[who] > 0.05)
+        fresh = ~self.places.holds(r[who], rival) & (share[who] > 0.05)
         who, rival, wait, prior = who[fresh], rival[fresh], wait[fresh], prior[fresh]
         start = self.ends.start_m[s.pattern[rival]]
         late, zero = np.maximum(-wait, 0.0), np.zeros(len(who))
@@ -297,7 +299,7 @@ class Hypotheses:
             behind = np.minimum(self.punctuality.fit(new.deviation_s) - held[mine], 0.0)
             new.habit = np.where((knows & (b.misses[rows, lead] == 0))[mine], t.habit_of_rival * behind, 0.0)
             new.prior = new.prior + np.where(knows, t.seek_prior, 0.0)[mine]
-        new = new.take(~self._holds(rows[mine], new.number))
+        new = new.take(~self.places.holds(rows[mine], new.number))
         self._insert(now, new)
 
     # ---- weights -----------------------------------------------------------------------------------------------------
@@ -382,74 +384,14 @@ class Hypotheses:
         other = (block >= 0) & (block != self.network.trip_block[self.service.trip[number]])
         return np.where(other, self.t.other_block, 0.0)
 
-    # ---- places ------------------------------------------------------------------------------------------------------
-
-    def _holds(self, rows: I64, number: I64) -> np.ndarray:
-        """Is the run one of the vehicle's hypotheses already?"""
-        b, s = self.beliefs, self.service
-        day, run = s.day[number], s.run[number]
-        same = (b.day[rows] == day[:, None]) & (b.run[rows] == run[:, None]) & (b.phase[rows] != FREE)
-        held: np.ndarray = same.any(axis=1)
-        return held
-
-    def _put(self, now: Reports, r: I64, k: I64, i: I64, number: I64) -> None:
-        """Put the hypothesis (r, k), which keeps its evidence, on another run, before its start."""
-        b, s = self.beliefs, self.service
-        self._name(r, k, number)
-        b.phase[r, k] = LAYOVER
-        b.prior[r, k] = np.minimum(b.prior[r, k] - self.t.ended_prior, 0.0)
-        b.distance_m[r, k] = b.joined_m[r, k] = self.ends.start_m[s.pattern[number]]
-        b.offset_m[r, k] = np.nan
-        b.deviation_s[r, k] = b.ready_s[r, k] = np.maximum(now.at[i] - s.starts_at[number], 0.0)
-        b.x[r, k], b.y[r, k], b.at[r, k], b.misses[r, k] = now.x[i], now.y[i], now.at[i], 0
-        b.departure[r, k] = b.waited[r, k] = 0.0
-
-    def _name(self, r: I64, k: I64, number: I64) -> None:
-        b, s = self.beliefs, self.service
-        b.day[r, k], b.run[r, k], b.trip[r, k] = s.day[number], s.run[number], s.trip[number]
-        b.start_s[r, k], b.pattern[r, k] = s.start_s[number], s.pattern[number]
-        b.time_row[r, k], b.base_at[r, k] = s.time_row[number], s.base_at[number]
-
     def _insert(self, now: Reports, new: Candidates) -> None:
-        """Give candidates the free places of their vehicles, or those of lighter hypotheses; the heaviest first."""
+        """Candidates take the places that their weight earns."""
         if not len(new.who):
             return
-        b = self.beliefs
         # a source that names trips is not guessed to be on an extra run that it does not name
         extra = np.where(now.names_trip[new.who], -np.inf, self.t.unplanned)
         new.prior = new.prior + np.where(self.service.unplanned[new.number], extra, 0.0)
         weight = new.path + new.waited + new.habit + new.prior + self.punctuality.fit(np.nan_to_num(new.deviation_s))
         weight += self.claims.taken(new.number)
         weight += self._told(now, new.who, new.number)
-        chosen, rank = _heaviest(new.who, weight, new.number)
-        new, weight = new.take(chosen), weight[chosen]
-        r = now.rows[new.who]
-        total = np.where(b.phase[r] == FREE, -np.inf, b.total[r])
-        k = np.argsort(total, axis=1, kind="stable")[np.arange(len(r)), rank]
-        ok = weight > total[np.arange(len(r)), k]
-        new, weight, r, k = new.take(ok), weight[ok], r[ok], k[ok]
-        b.clear(r, k)
-        self._name(r, k, new.number)
-        b.phase[r, k] = new.phase
-        b.distance_m[r, k], b.offset_m[r, k], b.deviation_s[r, k] = new.distance_m, new.offset_m, new.deviation_s
-        b.joined_m[r, k] = new.distance_m
-        b.path[r, k], b.waited[r, k], b.habit[r, k], b.prior[r, k] = new.path, new.waited, new.habit, new.prior
-        b.x[r, k], b.y[r, k], b.at[r, k] = now.x[new.who], now.y[new.who], now.at[new.who]
-        b.ready_s[r, k] = np.maximum(new.deviation_s, 0.0)
-        b.total[r, k] = weight
-
-
-def _heaviest(who: I64, weight: F64, number: I64) -> tuple[I64, I64]:
-    """Of each vehicle's candidates the `PLACES` heaviest, and their ranks; of equals the lower run number first.
-
-    A thousand runs may pass by in a trunk road: they are sorted by one key, and only the few that remain by all three."""
-    order = np.argsort(who * 1e6 - weight)
-    begin = np.flatnonzero(np.diff(who[order], prepend=-1))
-    count = np.diff(begin, append=len(order))
-    least = np.full(int(who.max()) + 1, np.inf)
-    least[who[order[begin]]] = weight[order[begin + np.minimum(count, PLACES) - 1]]
-    near = np.flatnonzero(weight >= least[who])
-    near = near[np.lexsort((number[near], -weight[near], who[near]))]
-    begin = np.flatnonzero(np.diff(who[near], prepend=-1))
-    rank = np.arange(len(near)) - np.repeat(begin, np.diff(begin, append=len(near)))
-    return near[rank < PLACES], rank[rank < PLACES]
+        self.places.insert(now, new, weight)
