@@ -149,9 +149,8 @@ class Assigning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hold_s: float = 300.0
     """a run stays with its bus for so long after that bus's last fix, whoever else claims it"""
     doubt_early_s: float = 600.0
-    doubt_late_s: float = 1800.0
-    """a bus under way that has been farther from the timetable of the run it names from its first fix on it is not
-    believed: of the named trips of capmetro and wmata less than 0.8 % are ever so early, 0.6 % so late"""
+    """a bus under way that has been so early on the run that it names from its first fix on is not believed: of the
+    named trips of capmetro and wmata less than 0.8 % are ever so early"""
     doubt_fixes: int = 3
     flicker_s: float = 120.0
     """a run that its bus has left for another keeps its predictions for so long: sources flip to and fro between two

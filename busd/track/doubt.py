@@ -1,7 +1,7 @@
 """Can a bus be on the run that its source names? A trip id may fit the street and still be another bus's.
 
-Buses lose time on the way, little by little; one that has never been near its timetable since it left the first stop,
-or drives a quarter of an hour before it, is more likely told wrongly than that early or late."""
+Any bus may be late, and a whole city by hours; but none leaves its terminal ten minutes before its time. One that has
+been so early from the first is more likely told wrongly."""
 
 from __future__ import annotations
 
@@ -15,20 +15,14 @@ TRUE = -1
 """`Vehicles.doubts` of a bus that has been where its run should be"""
 
 
-def is_plausible(deviation_s: F64, p: Parameters) -> Bool:
-    """Whether a bus under way may be so far behind (+) or ahead of (-) its timetable; unknown is plausible."""
-    a = p.assigning
-    plausible: Bool = ~((deviation_s < -a.doubt_early_s) | (deviation_s > a.doubt_late_s))
-    return plausible
-
-
-def never_plausible(vehicles: Vehicles, rows: I64, driven_m: F64, deviation_s: F64, p: Parameters) -> Bool:
+def early_from_the_first(vehicles: Vehicles, rows: I64, driven_m: F64, deviation_s: F64, p: Parameters) -> Bool:
     """Take a fix each of vehicles on the runs that they name; returns which [n] are no longer believed.
 
     ``driven_m``: from the first stop, NaN where the fix has no place."""
     on_way = driven_m > p.tracking.wait_reach_m
     doubts = vehicles.doubts[rows]
-    more = np.where(is_plausible(deviation_s, p), TRUE, np.where(doubts == TRUE, TRUE, doubts + 1))
+    early = deviation_s < -p.assigning.doubt_early_s
+    more = np.where(early & (doubts != TRUE), doubts + 1, TRUE)
     vehicles.doubts[rows] = np.where(on_way, more, doubts)
     doubted: Bool = vehicles.doubts[rows] >= p.assigning.doubt_fixes
     return doubted

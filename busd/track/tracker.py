@@ -15,7 +15,7 @@ from busd.parameters import Parameters
 from busd.track.advance import Advance, Steps, publish
 from busd.track.assign import Assigner
 from busd.track.detour import DetourBook
-from busd.track.doubt import is_doubted, never_plausible
+from busd.track.doubt import early_from_the_first, is_doubted
 from busd.track.events import Event
 from busd.track.fleet import BELIEVED, INFERRED, LIVE, LOST, PHASES, Runs, Vehicles
 from busd.track.holding import Holding
@@ -194,12 +194,11 @@ class Tracker:
             if doubtful and not self.road.may_return(row, *place[:2], position.measured_at):
                 self._infer(row)
         driven_m = distance - self.network.pattern_stop_m[self.network.pattern_stop_offset[asked.pattern]]
-        for row in rows[never_plausible(vehicles, rows, driven_m, m.deviation_s, self.p)].tolist():
+        for row in rows[early_from_the_first(vehicles, rows, driven_m, m.deviation_s, self.p)].tolist():
             self._infer(row)
             self.inference.doubt(row)
-            behind = float(vehicles.deviation_s[row]) / 60
-            reason = f"is {abs(behind):.0f} min {'behind' if behind > 0 else 'ahead of'} the trip that it names"
-            self.watcher.tell(row, Event.CONFLICT, reason, at, outputs)
+            early_min = -float(vehicles.deviation_s[row]) / 60
+            self.watcher.tell(row, Event.CONFLICT, f"is {early_min:.0f} min ahead of the trip it names", at, outputs)
 
     def _advance(self, steps: Steps, reach_m: F64, at: float, outputs: list[Output]) -> list[int]:
         """Take the steps of the buses that are plainly on their route; returns the others, by their place in ``steps``."""
