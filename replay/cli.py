@@ -156,7 +156,7 @@ def _print(summary: dict[str, Any], out: Path) -> None:
         click.echo(f"  unreadable: {example}", err=True)
 
 
-for name in ("score", "diff", "stringline"):
+for name in ("score", "diff", "stringline", "excursions"):
     replay.add_command(getattr(measure_cli, name))
 
 

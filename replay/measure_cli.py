@@ -1,4 +1,4 @@
-"""`busd replay score`, `diff` and `stringline`: looking at a day that was replayed."""
+"""`busd replay score`, `diff`, `stringline` and `excursions`: looking at a day that was replayed."""
 
 from __future__ import annotations
 
@@ -179,6 +179,65 @@ def stringline(
             raise click.BadParameter(f"{route}; there are: {', '.join(sorted(names)[:20])}", param_hint="--route")
         drawn = draw(read_strings(replayed, network, row), network, row, out, *span)
     click.echo(f"{drawn['trips']} trips, {drawn['positions']} positions -> {out}")
+
+
+@click.command()
+@click.option("--gtfs", "gtfs_zip", type=FILE, required=True, help="Timetable: GTFS zip.")
+@click.option("--positions", type=FILE, multiple=True, required=True, help="TIDES vehicle_locations. May be repeated.")
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for list and pictures."
+)
+@click.option("--hide-trips", is_flag=True, help="Do not tell the engine which trip a position says it is on.")
+@click.option(
+    "--pictures/--no-pictures", default=True, help="Draw each alarm, twelve a sheet (PNG).", show_default=True
+)
+@click.option("--json", "as_json", is_flag=True, help="The list as JSON, and nothing else.")
+@CACHE_DIR
+def excursions(
+    gtfs_zip: Path,
+    positions: tuple[Path, ...],
+    out: Path,
+    hide_trips: bool,
+    pictures: bool,
+    as_json: bool,
+    cache_dir: Path | None,
+) -> None:
+    """List every off-route alarm of a recorded day, and draw it: fixes, shape and stops.
+
+    Writes excursions.csv and excursions-NNN.png to --out, alarms of one place together.
+    """
+    import orjson
+
+    from replay.cli import default_cache_dir
+    from replay.excursion_sheets import draw_sheets
+    from replay.excursions import find_excursions, row_of, write_csv
+
+    with plain_errors():
+        out.mkdir(parents=True, exist_ok=True)
+        with progress_bar() as told:
+            network, alarms = find_excursions(
+                gtfs_zip,
+                positions,
+                cache_dir or default_cache_dir(),
+                hide_trips=hide_trips,
+                told=None if told is None else lambda done, total: told("replay", done, total),
+            )
+            rows = [row_of(alarm, number, network) for number, alarm in enumerate(alarms, start=1)]
+            write_csv(rows, out / "excursions.csv")
+            drawn = None if told is None else lambda done, total: told("pictures", done, total)
+            sheets = draw_sheets(alarms, network, out, drawn) if pictures else []
+    if as_json:
+        click.echo(orjson.dumps(rows, option=orjson.OPT_INDENT_2))
+        return
+    for place in dict.fromkeys(row["place"] for row in rows):
+        here = [row for row in rows if row["place"] == place]
+        ends = f"{here[0]['left_m'] / 1000:.1f} km"
+        buses = len({row["vehicle_id"] for row in here})
+        click.echo(
+            f"place {place}: line {here[0]['route_id']} direction {here[0]['direction_id']} at {ends}: "
+            f"{len(here)} alarms of {buses} buses, up to {max(row['farthest_m'] for row in here)} m off"
+        )
+    click.echo(f"{len(rows)} alarms, {len(sheets)} sheets -> {out}")
 
 
 def _write(result: dict[str, Any], json_file: str | None) -> None:

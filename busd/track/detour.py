@@ -183,7 +183,7 @@ class DetourBook:
         rows = network.pattern_rows(d.pattern)
         between = (network.pattern_stop_m[rows] > d.leave[0]) & (network.pattern_stop_m[rows] < d.rejoin[1])
         stops = network.pattern_stop[rows][between].tolist()
-        return [s for s in stops if _away(path, float(network.stop_x[s]), float(network.stop_y[s])) > self.far_m]
+        return [s for s in stops if away_m(path, float(network.stop_x[s]), float(network.stop_y[s])) > self.far_m]
 
     def _words(self, d: Detour) -> str:
         names = [self.network.stop_name[s] for s in self.stops_missed(d, median_path(d.paths))]
@@ -310,7 +310,7 @@ def median_path(paths: list[list[Point]]) -> F64:
     return median
 
 
-def _away(path: F64, x: float, y: float) -> float:
+def away_m(path: F64, x: float, y: float) -> float:
     """Metres from a point to a polyline."""
     a, d = path[:-1], np.diff(path, axis=0)
     length2 = np.maximum((d**2).sum(axis=1), 1e-9)
