@@ -43,11 +43,17 @@ class Tally:
     """times a bus was said to be back, or off again, within one detour"""
     lost: int = 0
     """detours in which the bus lost its trip"""
+    off_before: int = 0
+    """not counted: the recorded bus itself had left its route, and nobody can leave it twice"""
 
     def add(self, cut: Cut, events: Sequence[VehicleEvent]) -> None:
-        self.detours += 1
         off = [e.at for e in events if e.kind == Event.OFF_ROUTE]
         back = [e.at for e in events if e.kind == Event.BACK_ON_ROUTE]
+        before = sum(at < cut.left_at - 0.2 for at in off) - sum(at < cut.left_at - 0.2 for at in back)
+        if before > 0:
+            self.off_before += 1
+            return
+        self.detours += 1
         began = [at for at in off if cut.left_at - 0.2 <= at < cut.back_at]
         self.lost += any(e.kind in (Event.NO_MATCH, Event.CHANGED) for e in events if cut.left_at <= e.at < cut.back_at)
         if not began:
@@ -69,6 +75,7 @@ class Tally:
             "back_s_p50_p95": quantiles(self.back_s),
             "flaps": self.flaps,
             "lost_trip": self.lost,
+            "off_before": self.off_before,
         }
 
     def merge(self, other: Tally) -> None:
@@ -78,6 +85,7 @@ class Tally:
         self.back_s += other.back_s
         self.flaps += other.flaps
         self.lost += other.lost
+        self.off_before += other.off_before
 
 
 def share(values: Sequence[float], limit: float, n: int) -> float | None:

@@ -146,7 +146,8 @@ class OffRouteWatch:
     def _has_left(self, e: Excursion, seen: Sighting) -> bool:
         p = self.p
         silence, since = seen.at - e.last_at, seen.at - e.first_at
-        if e.far >= p.far_fixes and (e.moved_m >= p.moved_m or (since >= p.while_s and e.moved_m >= p.crept_m)):
+        creeps = e.moved_m >= p.crept_m and (since >= p.while_s or seen.offset_m >= p.no_noise_m)
+        if e.far >= p.far_fixes and (e.moved_m >= p.moved_m or creeps):
             return True  # FAR_FIXES
         if e.far >= p.far_fixes and since >= p.standing_s and seen.offset_m >= p.clear_m:
             return True  # STANDING

@@ -259,7 +259,8 @@ class Tracker:
             answer = inference.answer(row, self._holder)
             vehicles.mode[row] = INFERRED
             here = (float(x[i]), float(y[i]))
-            if answer is None and named[i] >= 0 and self._keeps(row, named[i], position, here, at, outputs):
+            fits = answer is not None and answer.fits
+            if not fits and named[i] >= 0 and self._keeps(row, named[i], position, here, at, outputs):
                 continue
             if answer is None:
                 self._lose_run(row, position, at, outputs, left)
