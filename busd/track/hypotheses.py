@@ -299,7 +299,11 @@ class Hypotheses:
             behind = np.minimum(self.punctuality.fit(new.deviation_s) - held[mine], 0.0)
             new.habit = np.where((knows & (b.misses[rows, lead] == 0))[mine], t.habit_of_rival * behind, 0.0)
             new.prior = new.prior + np.where(knows, t.seek_prior, 0.0)[mine]
-        new = new.take(~self.places.holds(rows[mine], new.number))
+        held = (phase[who] != FREE).any(axis=1)
+        if held.any():
+            again = held[mine]
+            again[again] = self.places.holds(rows[mine[again]], new.number[again])
+            new = new.take(~again)
         self._insert(now, new)
 
     # ---- weights -----------------------------------------------------------------------------------------------------

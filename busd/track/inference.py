@@ -56,6 +56,8 @@ class Inference:
         self.network, self.timetable, self.t = network, timetable, parameters.tracking
         self.hypotheses = Hypotheses(network, index, self._service(), parameters)
         self._shown: dict[int, tuple[int, int, int]] = {}
+        self._listed: dict[int, tuple[tuple[int, int, int] | None, list[Option]]] = {}
+        """options as they are until the next fixes, by row, and what the vehicle was held to when they were listed"""
         for day, run in believed:
             self.claim(day, run, 1.0)
 
@@ -80,6 +82,7 @@ class Inference:
 
     def forget(self, row: int) -> None:
         self._shown.pop(row, None)
+        self._listed.pop(row, None)
         if row < self.hypotheses.beliefs.held:
             self.hypotheses.forget(row)
 
@@ -93,12 +96,14 @@ class Inference:
     def release(self, row: int) -> None:
         """The vehicle is silent: what it does is nobody's any more, but not forgotten."""
         self._shown.pop(row, None)
+        self._listed.pop(row, None)
         if row < self.hypotheses.beliefs.held:
             self.hypotheses.release(row)
 
     def follow(self, fixes: list[tuple[int, VehiclePosition]], named: list[int]) -> None:
         """One fix each of different vehicles. ``named``: number of the run that the hint means in the held service
         (`number_of`), -1 none."""
+        self._listed.clear()
         positions = [position for _, position in fixes]
         rows = np.array([row for row, _ in fixes], np.int64)
         x, y = self.network.frame.xy_array(
@@ -211,20 +216,26 @@ class Inference:
         return int(b.day[row, place]), int(b.trip[row, place]), int(b.start_s[row, place])
 
     def _options(self, row: int) -> list[Option]:
-        b = self.hypotheses.beliefs
+        """Asked for many times a round: each vehicle's rival asks what it would do instead."""
+        shown = self._shown.get(row)
+        listed = self._listed.get(row)
+        if listed is None or listed[0] != shown:
+            self._listed[row] = listed = (shown, self._list(row, shown))
+        return listed[1]
+
+    def _list(self, row: int, shown: tuple[int, int, int] | None) -> list[Option]:
+        b, out = self.hypotheses.beliefs, []
         if row >= b.held:
             return []
-        shown, out = self._shown.get(row), []
         # near its first stop a bus that stands waits for its departure, which may be another one
-        start_m = self.hypotheses.ends.start_m[b.pattern[row]]
-        left = (b.distance_m[row] - start_m > self.t.wait_reach_m) | (
-            b.last_at[row] - b.stands_since[row] < self.t.parked_s
-        )
-        columns = (b.phase[row], b.day[row], b.trip[row], b.start_s[row], b.alone[row], left)
-        for place, (phase, *run, alone, under_way) in enumerate(zip(*(column.tolist() for column in columns))):
+        stands = b.last_at[row] - b.stands_since[row] >= self.t.parked_s
+        beyond_m = (b.distance_m[row] - self.hypotheses.ends.start_m[b.pattern[row]]).tolist()
+        columns = (b.phase[row], b.day[row], b.trip[row], b.start_s[row], b.alone[row])
+        for place, (phase, day, trip, start_s, alone) in enumerate(zip(*(column.tolist() for column in columns))):
             if phase != FREE:
-                stays = phase == SERVICE and under_way and tuple(run) == shown
-                out.append(Option(place, (run[0], run[1], run[2]), alone + (self.t.stick if stays else 0.0)))
+                run = (day, trip, start_s)
+                stays = phase == SERVICE and run == shown and (not stands or beyond_m[place] > self.t.wait_reach_m)
+                out.append(Option(place, run, alone + (self.t.stick if stays else 0.0)))
         out.sort(key=lambda option: -option.weight)
         return out
 
@@ -273,6 +284,7 @@ class Inference:
         return self.hypotheses.dump() | {"shown": shown}
 
     def load(self, state: dict[str, Any]) -> None:
+        self._listed.clear()
         self._shown = {int(row): (int(day), int(trip), int(start_s)) for row, day, trip, start_s in state["shown"]}
         self.hypotheses.load(state)
 
