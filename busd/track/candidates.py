@@ -110,25 +110,25 @@ class Finder:
         owner = np.repeat(np.arange(len(a)), e - a)
         pattern = self._shape_patterns[np.arange(len(owner)) - (np.cumsum(e - a) - (e - a))[owner] + a[owner]]
         along, fix, path, offset = passes.along_m[owner], fix[owner], path[owner], passes.offset_m[owner]
-        inside = (along < self.ends.end_m[pattern] - t.end_zone_m) & (along >= self.ends.start_m[pattern] - 50.0)
+        # before it has left its first stop a bus is none of these: it waits there
+        begins_m = self.ends.start_m[pattern] + self.p.visits.depart_zone_m
+        inside = (along < self.ends.end_m[pattern] - t.end_zone_m) & (along > begins_m)
         pattern, along, fix, path, offset = (a[inside] for a in (pattern, along, fix, path, offset))
         # how long after its start a run of the pattern comes by, by the pattern's first trip
         row = network.trip_time_offset[network.pattern_trip[network.pattern_trip_offset[pattern]]]
         k, share = self.index.link_at(pattern, along)
         reaches = self.index.time_at(row, k, share) - network.departure_s[row]
         slack = 600.0 + 0.25 * reaches
-        came = now.at[fix] - reaches
+        at = now.at[fix]
+        came = at - reaches
         owner, number = s.runs_of_patterns(pattern, came - t.late_limit_s - slack, came + t.early_limit_s + slack)
         planned = s.base_at[number] + self.index.time_at(s.time_row[number], k[owner], share[owner])
-        pattern, along, fix, path, offset = (a[owner] for a in (pattern, along, fix, path, offset))
-        deviation = now.at[fix] - planned
-        waits = along <= self.ends.start_m[pattern] + self.p.visits.depart_zone_m
-        deviation = np.where(waits, np.maximum(now.at[fix] - s.starts_at[number], 0.0), deviation)
-        ok = (deviation >= -t.early_limit_s) & (deviation <= t.late_limit_s) & ~waits
-        zero = np.zeros(len(fix))
-        return Candidates(
-            fix, number, np.full(len(fix), SERVICE), along, offset, deviation, path, zero, zero, zero
-        ).take(ok)
+        deviation = at[owner] - planned
+        ok = (deviation >= -t.early_limit_s) & (deviation <= t.late_limit_s)
+        owner, number, deviation = owner[ok], number[ok], deviation[ok]
+        fix, zero = fix[owner], np.zeros(len(owner))
+        phase = np.full(len(owner), SERVICE)
+        return Candidates(fix, number, phase, along[owner], offset[owner], deviation, path[owner], zero, zero, zero)
 
     def _at_terminals(self, now: Reports, who: I64, s: Service) -> Candidates:
         t = self.t

@@ -57,7 +57,7 @@ class Inference:
         self.hypotheses = Hypotheses(network, index, self._service(), parameters)
         self._shown: dict[int, tuple[int, int, int]] = {}
         self._listed: dict[int, tuple[tuple[int, int, int] | None, list[Option]]] = {}
-        """options as they are until the next fixes, by row, and what the vehicle was held to when they were listed"""
+        """options of a vehicle until its next fix, by row, and what it was held to when they were listed"""
         for day, run in believed:
             self.claim(day, run, 1.0)
 
@@ -103,7 +103,8 @@ class Inference:
     def follow(self, fixes: list[tuple[int, VehiclePosition]], named: list[int]) -> None:
         """One fix each of different vehicles. ``named``: number of the run that the hint means in the held service
         (`number_of`), -1 none."""
-        self._listed.clear()
+        for row, _ in fixes:
+            self._listed.pop(row, None)
         positions = [position for _, position in fixes]
         rows = np.array([row for row, _ in fixes], np.int64)
         x, y = self.network.frame.xy_array(
@@ -216,7 +217,7 @@ class Inference:
         return int(b.day[row, place]), int(b.trip[row, place]), int(b.start_s[row, place])
 
     def _options(self, row: int) -> list[Option]:
-        """Asked for many times a round: each vehicle's rival asks what it would do instead."""
+        """Asked for again and again: each vehicle's rival asks what it would do instead."""
         shown = self._shown.get(row)
         listed = self._listed.get(row)
         if listed is None or listed[0] != shown:
