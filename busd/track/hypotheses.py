@@ -18,17 +18,14 @@ from busd.parameters import Parameters
 from busd.track import evidence
 from busd.track.bases import Bases
 from busd.track.beliefs import ENDED, FREE, LAYOVER, PLACES, SERVICE, Beliefs
-from busd.track.beside import drives_beside
 from busd.track.candidates import Candidates, Ends, Finder, Reports
 from busd.track.claims import Claims
 from busd.track.hints import learn_trust, of_hints
-from busd.track.match import Fixes, ShapeIndex, match
+from busd.track.match import ShapeIndex
 from busd.track.places import Places
 from busd.track.service import Service
+from busd.track.step import GIVEN_UP, Step
 from gtfs.network import F64, I64, Network
-
-GIVEN_UP = 8
-"""so many fixes in a row that do not fit end a hypothesis"""
 
 
 class Hypotheses:
@@ -90,7 +87,7 @@ class Hypotheses:
         b.clear(now.rows[now.at - b.last_at[now.rows] > self.t.remember_s])
         self._move(now)
         self._hear(now)
-        self._step(now)
+        Step(b, self.index, self.ends, self.p, now).take(self.punctuality, self.bases)
         self._arrive(now)
         self._seek(now)
         self._weigh(now)
@@ -129,105 +126,6 @@ class Hypotheses:
             now,
             Candidates(who, number, np.full(n, SERVICE), nan, nan, nan, zero, zero, zero, zero),
         )
-
-    def _step(self, now: Reports) -> None:
-        b, t, p = self.beliefs, self.t, self.p
-        i, k = np.nonzero(b.phase[now.rows] != FREE)
-        if not len(i):
-            return
-        r = now.rows[i]
-        pattern, at = b.pattern[r, k], now.at[i]
-        phase, last_m = b.phase[r, k], b.distance_m[r, k]
-        elapsed = np.where(np.isfinite(b.at[r, k]), at - b.at[r, k], 0.0)
-        known = np.isfinite(last_m) & (elapsed <= p.matching.reset_s)
-        fixes = Fixes(
-            x=now.x[i],
-            y=now.y[i],
-            at=at,
-            heading_deg=now.heading_deg[i],
-            speed_mps=now.speed_mps[i],
-            pattern=pattern,
-            time_row=b.time_row[r, k],
-            base_at=b.base_at[r, k],
-            last_m=np.where(known, last_m, np.nan),
-            last_at=b.at[r, k],
-            last_x=b.x[r, k],
-            last_y=b.y[r, k],
-            last_deviation_s=np.where(known, b.deviation_s[r, k], np.nan),
-        )
-        m = match(self.index, fixes, p.matching, p.visits)
-        starts_at = fixes.base_at + self.network.departure_s[fixes.time_row]
-        late = np.maximum(at - starts_at, 0.0)
-        start_m = self.ends.start_m[pattern]
-        away = np.hypot(fixes.x - self.ends.first_x[pattern], fixes.y - self.ends.first_y[pattern])
-        moved = np.hypot(fixes.x - fixes.last_x, fixes.y - fixes.last_y)
-        moves = ~(moved < 30.0) | (fixes.speed_mps > 2.0) | (now.gone_m[i] > t.course_m)
-
-        layover = phase == LAYOVER
-        leaves = layover & m.found & (m.distance_m > start_m + p.visits.depart_zone_m) & moves
-        # before its time a bus is free to move about the terminal, on the shape too
-        leaves &= (at >= starts_at - t.leave_early_s) | (away > t.wait_reach_m)
-        # and it comes back to its first stop from where it waited
-        leaves &= ~(np.cos(b.course[r] - m.heading) < 0.0)
-        back = (phase == SERVICE) & ~m.found & (last_m - start_m <= t.wait_reach_m) & (late <= t.next_early_s)
-        back &= away <= t.wait_reach_m
-        phase = np.where(back, LAYOVER, phase)
-        layover = phase == LAYOVER
-        stays = layover & ~leaves & (away <= t.wait_reach_m)
-        fits = np.where(layover & ~leaves, stays, m.found)
-        place = np.where(
-            stays, evidence.of_waiting(away, t), evidence.of_place(fits, m.offset_m, m.reach_m, m.turned, t)
-        )
-        lost = (phase == SERVICE) & ~fits & known & (now.at[i] - b.stands_since[r] < t.parked_s)
-        # a bus that is where another of its hypotheses has it is on no detour
-        lost = np.flatnonzero(lost & ~np.isin(i, i[(phase == SERVICE) & fits]))
-        beside = np.zeros(len(r), bool)
-        if len(lost):
-            beside[lost] = drives_beside(
-                self.index, fixes.take(lost), b.joined_m[r, k][lost], start_m[lost], self.ends.end_m[pattern[lost]], p
-            )
-            place[beside] = t.beside
-        ended = phase == ENDED
-        gone = np.hypot(fixes.x - self.ends.last_x[pattern], fixes.y - self.ends.last_y[pattern])
-        place = np.where(ended, np.where(gone > 150.0, -t.miss, 0.0), place)
-        fits = np.where(ended, gone <= 150.0, fits)
-        deviation = np.where(stays, late, m.deviation_s)
-        deviation = np.where(ended | ~fits, b.deviation_s[r, k], deviation)
-
-        fade = np.exp(-np.minimum(elapsed, 600.0) / t.path_memory_s)
-        # sparse fixes are worth as much as dense ones, each: memory counts fixes, at least ten of them
-        fade = np.maximum(fade, 0.85)
-        # a bus that waits says the same thing again: where it does so counts once
-        place = np.where(stays & ~moves, (1.0 - fade) * place, place)
-        # one that leaves was not waiting when it drove off: where it would have waited is no evidence any more
-        b.waited[r, k] = np.where(stays, np.maximum(b.waited[r, k] * fade + place, -t.miss), 0.0)
-        b.path[r, k] = np.maximum(b.path[r, k] * fade + np.where(stays, 0.0, place), t.path_floor)
-        rate = np.minimum(elapsed, 600.0) / t.habit_s
-        on_way = fits & (phase == SERVICE) | leaves
-        habit = b.habit[r, k] * np.exp(-elapsed / t.habit_memory_s)
-        habit += np.where(on_way & np.isfinite(deviation), rate * self.punctuality.fit(np.nan_to_num(deviation)), 0)
-        # a bus that came in late leaves late
-        excess = np.where(m.deviation_s > 0, np.maximum(m.deviation_s - b.ready_s[r, k], 0.0), m.deviation_s)
-        departure = np.where(leaves, evidence.of_departure(excess, t), 0.0)
-        # what was no departure is no evidence
-        b.habit[r, k] = habit + departure - np.where(back, b.departure[r, k], 0.0)
-        b.departure[r, k] = np.where(leaves | back, departure, b.departure[r, k])
-        b.prior[r, k] *= np.exp(-np.minimum(elapsed, 600.0) / t.prior_memory_s)
-        # a bus that has nothing more to do goes home: one that stays waits for its next run
-        b.prior[r, k] -= np.where(ended & fits, np.minimum(elapsed, 600.0) / t.ended_stays_s, 0.0)
-        misses = np.minimum(b.misses[r, k] + 1, np.where(beside, GIVEN_UP - 1, GIVEN_UP))
-        # one that has left its line for a garage, and is still there, has gone home
-        home = self.bases.near(now.x, now.y)[i] & (misses >= 2)
-        b.misses[r, k] = np.where(fits, 0, np.where(home, GIVEN_UP, misses))
-        b.phase[r, k] = np.where(leaves, SERVICE, phase)
-        b.deviation_s[r, k] = deviation
-        hit = np.flatnonzero(fits)
-        r, k, i = r[hit], k[hit], i[hit]
-        b.distance_m[r, k] = np.where(
-            (stays | ended)[hit], np.where(ended[hit], last_m[hit], start_m[hit]), m.distance_m[hit]
-        )
-        b.offset_m[r, k] = np.where(m.found[hit], m.offset_m[hit], np.nan)
-        b.x[r, k], b.y[r, k], b.at[r, k] = now.x[i], now.y[i], now.at[i]
 
     def _arrive(self, now: Reports) -> None:
         """Runs that are over: the block's next run takes the place, rivals that start around here come in beside it."""
