@@ -21,7 +21,7 @@ from busd.errors import FeedError
 from busd.parameters import Parameters
 from busd.track.detour import away_m
 from busd.track.events import Event
-from busd.track.match import project
+from busd.track.match import from_shape
 from busd.types import AnyInput, Output, PositionReceived, VehicleEvent
 from gtfs.network import F64, Network
 from replay.grid import GridDriver, start_before
@@ -139,7 +139,7 @@ class Watcher:
             near = (at >= alarm.left_at - BESIDE_S) & (at <= until + BESIDE_S)
             alarm.at = at[near]
             alarm.x, alarm.y = network.frame.xy_array(lat[near], lon[near])
-            alarm.offset_m = _off_shape(network, alarm.pattern, alarm.x, alarm.y)
+            _, alarm.offset_m = from_shape(network, alarm.pattern, alarm.x, alarm.y)
         number_places(self.alarms, network)
         self.alarms.sort(key=lambda alarm: (alarm.place, alarm.told_at, alarm.vehicle_id))
         return self.alarms
@@ -226,20 +226,6 @@ def stops_missed(alarm: Alarm, network: Network) -> list[int]:
     way = np.column_stack([alarm.x, alarm.y])
     far_m = Parameters().off_route.far_m
     return [stop for stop in between if away_m(way, float(network.stop_x[stop]), float(network.stop_y[stop])) > far_m]
-
-
-def _off_shape(network: Network, pattern: int, x: F64, y: F64) -> F64:
-    """Metres of each point [n] to the whole shape."""
-    shape = int(network.pattern_shape[pattern])
-    segment = np.arange(int(network.shape_offset[shape]), int(network.shape_offset[shape + 1]) - 1)
-    if not len(segment):
-        return np.zeros(len(x))
-    return np.array(
-        [
-            project(network, segment, np.full(len(segment), a), np.full(len(segment), b))[1].min()
-            for a, b in zip(x.tolist(), y.tolist(), strict=True)
-        ]
-    )
 
 
 def _or_none(value: float) -> float | None:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from busd.track.match import project
+from busd.track.match import from_shape
 from busd.types import VehiclePosition
-from gtfs.network import F64, I64, Network
+from gtfs.network import F64, Network
 
 FAR_M, ON_M = 40.0, 25.0
 FAR_FIXES = 3
@@ -79,18 +79,6 @@ def trips_of(network: Network, positions: Iterable[VehiclePosition]) -> Iterator
         x, y = network.frame.xy_array(np.array([f.lat for f in fixes]), np.array([f.lon for f in fixes]))
         along, offset = from_shape(network, pattern, x, y)
         yield Trip(vehicle_id, trip_id, pattern, fixes, x, y, along, offset)
-
-
-def from_shape(network: Network, pattern: int, x: F64, y: F64) -> tuple[F64, F64]:
-    """Nearest place on the whole shape of each point: metres along, metres off."""
-    shape = int(network.pattern_shape[pattern])
-    segment: I64 = np.arange(int(network.shape_offset[shape]), int(network.shape_offset[shape + 1]) - 1)
-    along, offset = np.empty(len(x)), np.empty(len(x))
-    for i in range(len(x)):
-        m, d = project(network, segment, np.full(len(segment), x[i]), np.full(len(segment), y[i]))
-        near = int(d.argmin())
-        along[i], offset[i] = m[near], d[near]
-    return along, offset
 
 
 def cut_detour(network: Network, trip: Trip, shift_m: float, dice: np.random.Generator) -> Cut | None:

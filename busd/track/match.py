@@ -222,6 +222,18 @@ def project(network: Network, segment: I64, x: F64, y: F64) -> tuple[F64, F64]:
     return along, offset
 
 
+def from_shape(network: Network, pattern: int, x: F64, y: F64) -> tuple[F64, F64]:
+    """Nearest place on the whole shape of each point [n]: metres along, metres off. NaN where the pattern has no shape."""
+    shape = int(network.pattern_shape[pattern])
+    segment: I64 = np.arange(int(network.shape_offset[shape]), int(network.shape_offset[shape + 1]) - 1)
+    along, offset = np.full(len(x), np.nan), np.full(len(x), np.nan)
+    for i in range(len(x) if len(segment) else 0):
+        m, d = project(network, segment, np.full(len(segment), x[i]), np.full(len(segment), y[i]))
+        near = int(d.argmin())
+        along[i], offset[i] = m[near], d[near]
+    return along, offset
+
+
 def heading_of(network: Network, segment: I64) -> F64:
     """Radians clockwise from north."""
     dx = network.shape_x[segment + 1] - network.shape_x[segment]

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from busd.bench.detours import cut_detour, trips_of
-from busd.bench.off_route import follow, load_set, measure
+from busd.bench.detours import Cut, cut_detour, trips_of
+from busd.bench.off_route import Tally, follow, load_set, measure
 from busd.track.off_route import OffRouteWatch, Sighting, Verdict
 from busd.tracking_parameters import OffRoute
-from busd.types import TripHint, VehiclePosition
+from busd.types import TripHint, VehicleEvent, VehiclePosition
 from gtfs.calendar import service_day_start
 from gtfs.testing import frame_of_map, network_from_map
 
@@ -154,6 +154,16 @@ def test_detours_in_recorded_trips_are_seen_in_time(name: str, tmp_path_factory:
         assert result["lost_trip"] == 0, result
         assert result["left_within_90_s"] >= 0.91, result  # of twelve
         assert result["back_within_120_s"] >= 0.91, result
+
+
+def test_a_bus_that_was_off_its_route_before_is_not_counted() -> None:
+    cut = Cut("bus", "1-0", 100.0, 500.0, 900.0, 3, 6, 1000.0, 1100.0, ())
+    off, back = (VehicleEvent(at, "bus", kind) for at, kind in ((900.0, "off route"), (950.0, "back on route")))
+    tally = Tally()
+    tally.add(cut, [off])
+    assert (tally.detours, tally.off_before) == (0, 1)
+    tally.add(cut, [off, back])
+    assert (tally.detours, tally.off_before, len(tally.missed)) == (1, 1, 1)
 
 
 def test_a_cut_is_true_to_what_it_says() -> None:
