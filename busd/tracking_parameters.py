@@ -77,7 +77,7 @@ class OffRoute(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     moved_m: float = 150.0
     """straight from the first fix far from the shape to the farthest: noise does not travel"""
     crept_m: float = 60.0
-    """the same in a jam, where the fixes are spread over `while_s`"""
+    """the same in a jam, where the fixes are spread over `while_s`, or where they are farther off than `no_noise_m`"""
     while_s: float = 25.0
     no_noise_m: float = 100.0
     """two fixes so far off are no noise, though the bus stands"""
@@ -220,7 +220,8 @@ class Tracking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wait_reach_m: float = 700.0
     """a bus that waits for its departure is so near its first stop, on the shape or off it"""
     leave_early_s: float = 180.0
-    """a bus drives off for good no earlier than this; before, it moves about the terminal (240: nyc-b63 -0.4; 120: wmata -0.1)"""
+    """a bus drives off for good no earlier than this; before, it moves about the terminal (240: nyc-b63 -0.4; 120:
+    wmata -0.1)"""
     usual_layover_s: float = 900.0
     patience_s: float = 600.0
     next_early_s: float = 1200.0
@@ -274,7 +275,9 @@ class Tracking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hint: float = 10.0
     """nats that a trip hint is worth at first; less where a vehicle's hints have not fitted"""
     hint_doubted: float = 1.0
-    """and so much less after each run whose timetable was not kept (track/doubt.py)"""
+    """and so much less after each run that it was far ahead of (track/doubt.py)"""
+    hint_regained: float = 0.25
+    """what of that each run gives back whose timetable it keeps"""
     hint_route: float = 6.0
     hint_direction: float = 3.0
     hint_block: float = 10.0

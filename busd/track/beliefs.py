@@ -67,7 +67,7 @@ class Beliefs:
         "block": ("i8", -1),  # and block
         "sought_at": ("f8", -np.inf),
         "trust": ("f8", 10.0),  # nats that its trip hint is worth
-        "worth": ("f8", 10.0),  # and at most
+        "doubted": ("f8", 0.0),  # nats that it has lost for good: runs that it named and was far ahead of
     }
     """one value a vehicle"""
     last_x: F64
@@ -83,7 +83,7 @@ class Beliefs:
     block: I64
     sought_at: F64
     trust: F64
-    worth: F64
+    doubted: F64
     phase: npt.NDArray[np.int8]
     day: I64
     run: I64
@@ -135,7 +135,7 @@ class Beliefs:
 
     def dump(self) -> dict[str, Any]:
         """Only the rows of vehicles that something is believed of, since most vehicles name their trip."""
-        rows = np.flatnonzero((self.phase != FREE).any(axis=1) | np.isfinite(self.last_at))
+        rows = np.flatnonzero((self.phase != FREE).any(axis=1) | np.isfinite(self.last_at) | (self.doubted > 0.0))
         columns = {name: getattr(self, name)[rows] for name in [*self.COLUMNS, *self.VEHICLE]}
         return {"held": self.held, "rows": rows, "columns": columns}
 

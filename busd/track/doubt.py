@@ -15,17 +15,19 @@ TRUE = -1
 """`Vehicles.doubts` of a bus that has been where its run should be"""
 
 
-def early_from_the_first(vehicles: Vehicles, rows: I64, driven_m: F64, deviation_s: F64, p: Parameters) -> Bool:
-    """Take a fix each of vehicles on the runs that they name; returns which [n] are no longer believed.
+def judge(vehicles: Vehicles, rows: I64, driven_m: F64, deviation_s: F64, p: Parameters) -> tuple[Bool, Bool]:
+    """Take a fix each of vehicles on the runs that they name; returns which [n] are no longer believed, and which are
+    seen for the first time to be where their run should be.
 
     ``driven_m``: from the first stop, NaN where the fix has no place."""
     on_way = driven_m > p.tracking.wait_reach_m
-    doubts = vehicles.doubts[rows]
+    before = vehicles.doubts[rows]
     early = deviation_s < -p.assigning.doubt_early_s
-    more = np.where(early & (doubts != TRUE), doubts + 1, TRUE)
-    vehicles.doubts[rows] = np.where(on_way, more, doubts)
+    after = np.where(early & (before != TRUE), before + 1, TRUE)
+    vehicles.doubts[rows] = np.where(on_way, after, before)
     doubted: Bool = vehicles.doubts[rows] >= p.assigning.doubt_fixes
-    return doubted
+    kept: Bool = on_way & (after == TRUE) & (before != TRUE)
+    return doubted, kept
 
 
 def is_doubted(vehicles: Vehicles, row: int, p: Parameters) -> bool:

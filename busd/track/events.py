@@ -29,7 +29,7 @@ class Event(StrEnum):
     PREDICTABLE = "predictable"
     """its run and its place on it are known: there are predictions from now on"""
     CONFLICT = "conflict"
-    """its source names a run that another vehicle performs"""
+    """its source names a run that another vehicle performs, or one that it is far ahead of"""
     SOURCES = "conflict of two sources"
     """two sources, or two devices of one source, tell of it at two places at once"""
     NO_MATCH = "no match"

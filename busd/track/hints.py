@@ -48,4 +48,6 @@ def learn_trust(now: Reports, beliefs: Beliefs, service: Service, t: Tracking) -
     lead = b.total[r].argmax(axis=1)
     on_way = (b.phase[r] == SERVICE) & (b.misses[r] == 0)
     right = (mine & on_way)[np.arange(len(r)), lead]
-    b.trust[r] = np.clip(b.trust[r] + np.where(wrong, -1.0, np.where(right, 0.2, 0.0)), 0.0, b.worth[r])
+    b.trust[r] = np.clip(
+        b.trust[r] + np.where(wrong, -1.0, np.where(right, 0.2, 0.0)), 0.0, np.maximum(t.hint - b.doubted[r], 0.0)
+    )

@@ -49,13 +49,14 @@ class Hypotheses:
         self.claims.serve(service)
 
     def forget(self, row: int) -> None:
-        """The vehicle is gone: its runs are free for others."""
+        """Nothing is believed of the vehicle any more, but how far its source may be trusted."""
         self.claims.move(np.array([row]), -1.0)
         self.beliefs.clear(row)
-        worth = self.beliefs.worth[row]
+        doubted = self.beliefs.doubted[row]
         for name, (_, fill) in self.beliefs.VEHICLE.items():
             getattr(self.beliefs, name)[row] = fill
-        self.beliefs.trust[row] = self.beliefs.worth[row] = worth
+        self.beliefs.doubted[row] = doubted
+        self.beliefs.trust[row] = max(self.t.hint - doubted, 0.0)
 
     def release(self, row: int) -> None:
         """The vehicle says nothing any more: its runs are free for others, but it may come back to them."""

@@ -22,7 +22,7 @@ from busd.track.joint import NOBODY, Holder, Option, choose
 from busd.track.match import ShapeIndex
 from busd.track.service import Service
 from busd.types import Phase, TripHint, VehiclePosition
-from gtfs.network import Network
+from gtfs.network import I64, Network
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,14 @@ class Inference:
         """What the vehicle's source names fits the street and not the timetable: it is worth less from now on."""
         b = self.hypotheses.beliefs
         b.hold(row + 1)
-        b.worth[row] = max(b.worth[row] - self.t.hint_doubted, 0.0)
-        b.trust[row] = min(b.trust[row], b.worth[row])
+        b.doubted[row] = min(b.doubted[row] + self.t.hint_doubted, self.t.hint)
+        b.trust[row] = min(b.trust[row], self.t.hint - b.doubted[row])
+
+    def reassure(self, rows: I64) -> None:
+        """Vehicles keep to the timetables of the runs that they name: what they lost comes back, run by run."""
+        b = self.hypotheses.beliefs
+        rows = rows[rows < b.held]
+        b.doubted[rows] = np.maximum(b.doubted[rows] - self.t.hint_regained, 0.0)
 
     def release(self, row: int) -> None:
         """The vehicle is silent: what it does is nobody's any more, but not forgotten."""

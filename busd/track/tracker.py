@@ -15,7 +15,7 @@ from busd.parameters import Parameters
 from busd.track.advance import Advance, Steps, publish
 from busd.track.assign import Assigner
 from busd.track.detour import DetourBook
-from busd.track.doubt import early_from_the_first, is_doubted
+from busd.track.doubt import is_doubted, judge
 from busd.track.events import Event
 from busd.track.fleet import BELIEVED, INFERRED, LIVE, LOST, PHASES, Runs, Vehicles
 from busd.track.holding import Holding
@@ -193,12 +193,20 @@ class Tracker:
             doubtful = vehicles.misses[row] >= self.p.matching.off_route_misses
             if doubtful and not self.road.may_return(row, *place[:2], position.measured_at):
                 self._infer(row)
-        driven_m = distance - self.network.pattern_stop_m[self.network.pattern_stop_offset[asked.pattern]]
-        for row in rows[early_from_the_first(vehicles, rows, driven_m, m.deviation_s, self.p)].tolist():
+        self._doubt(rows, asked.pattern, m, at, outputs)
+
+    def _doubt(self, rows: I64, pattern: I64, m: Matched, at: float, outputs: list[Output]) -> None:
+        """Buses far ahead of the runs that they name are told wrongly: from now on these are inferred."""
+        start_m = self.network.pattern_stop_m[self.network.pattern_stop_offset[pattern]]
+        driven_m = np.where(m.found, m.distance_m, np.nan) - start_m
+        doubted, kept = judge(self.vehicles, rows, driven_m, m.deviation_s, self.p)
+        for row, deviation in zip(rows[doubted].tolist(), m.deviation_s[doubted].tolist()):
             self._infer(row)
             self.inference.doubt(row)
-            early_min = -float(vehicles.deviation_s[row]) / 60
-            self.watcher.tell(row, Event.CONFLICT, f"is {early_min:.0f} min ahead of the trip it names", at, outputs)
+            words = "far ahead of" if math.isnan(deviation) else f"{-deviation / 60:.0f} min ahead of"
+            self.watcher.tell(row, Event.CONFLICT, f"is {words} the trip that it names", at, outputs)
+        if self._inference is not None:
+            self._inference.reassure(rows[kept])
 
     def _advance(self, steps: Steps, reach_m: F64, at: float, outputs: list[Output]) -> list[int]:
         """Take the steps of the buses that are plainly on their route; returns the others, by their place in ``steps``."""

@@ -266,6 +266,20 @@ def test_a_trip_that_fits_the_street_and_never_the_timetable_is_doubted() -> Non
     assert {fleet.trip(p) for p in late[1:-1]} == {"1-2"}
 
 
+def test_what_a_source_has_lost_survives_its_being_right_again_and_a_restart() -> None:
+    network = network_from_map(MAP, {"1": "ABCDE"}, trips=4, headway_s=2700, cell_m=150.0)
+    fleet = Fleet(network)
+    fleet.drive(8 * 3600, "bus1", "ABCDE", hint=TripHint(trip_id="1-3"))
+    lost = [float(fleet.engine.tracker.inference.hypotheses.beliefs.doubted[0])]
+    for k in (1, 2):
+        seen = fleet.drive(8 * 3600 + 2700 * k, "bus1", "ABCDE", hint=TripHint(trip_id=f"1-{k}"))
+        assert {fleet.trip(p) for p in seen[2:-1]} == {f"1-{k}"}
+        fleet.engine = Engine.restore(fleet.engine.snapshot(), lambda digest: network)
+        fleet.engine.makes_boards = False
+        lost.append(float(fleet.engine.tracker.inference.hypotheses.beliefs.doubted[0]))
+    assert lost[0] > lost[1] > lost[2] > 0.0, "each run that it keeps gives a little back"
+
+
 def test_what_is_believed_survives_a_restart_exactly() -> None:
     network = network_from_map(MAP, {"1": "ABCDE", "1b": "EDCBA"}, trips=4, headway_s=300, cell_m=150.0)
     one, other = Fleet(network), Fleet(network)
